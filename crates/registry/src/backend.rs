@@ -1,0 +1,110 @@
+//! Where a registry keeps things.
+//!
+//! Small on purpose: a backend finds and stores, the [`Registry`](crate::Registry) holds what is
+//! true of all of them (hashing, verifying, walking graphs). The rules that races would break
+//! (insert if absent, links that exist, what deleting collects) are the backend's, because only it
+//! can keep them in one transaction.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::pin::Pin;
+
+use bytes::Bytes;
+
+use crate::{
+    DeleteError, Digest, Entry, ListQuery, Manifest, ModuleRecord, Name, Page, Reference,
+    RegisterError, Registered, StorageError,
+};
+
+/// A future behind a pointer, so that the trait can be used as an object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Where names, manifests and blobs are kept. Reads may wait, for a disk or for a network.
+///
+/// A reader never sees half of a change. What a backend returns for a digest is verified by the
+/// registry, not by the backend.
+pub trait Backend: Debug + Send + Sync + 'static {
+    /// What `name` means: the name itself if it is registered, else, if it has no version, its
+    /// highest release. A pre-release is never a bare label's meaning.
+    fn resolve<'a>(&'a self, name: &'a Name) -> BoxFuture<'a, Result<Option<Entry>, StorageError>>;
+
+    /// The manifest with this digest.
+    fn manifest(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Manifest>, StorageError>>;
+
+    /// The manifest with this digest, and what is known of it.
+    fn module(&self, digest: Digest) -> BoxFuture<'_, Result<Option<ModuleRecord>, StorageError>>;
+
+    /// The blob with this digest. `None` only if no stored manifest has it; one that is missing
+    /// and should be there is [`StorageError::Corrupt`].
+    fn blob(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Bytes>, StorageError>>;
+
+    /// Whether there is a blob with this digest.
+    fn has_blob(&self, digest: Digest) -> BoxFuture<'_, Result<bool, StorageError>>;
+
+    /// A page of the names, or of what is registered without one.
+    /// `query.limit` is 1 to [`MAX_PAGE`](crate::MAX_PAGE).
+    fn list(&self, query: ListQuery) -> BoxFuture<'_, Result<Page, StorageError>>;
+
+    /// Stores a module, in one transaction that is durable before this returns: of any number of
+    /// racing creations of one name with different content, one succeeds. The same again succeeds
+    /// without a change. Dropping the future does not take the creation back.
+    ///
+    /// # Errors
+    ///
+    /// As [`RegisterError`] says; after a refusal nothing of it is stored.
+    fn create(&self, creation: Creation) -> BoxFuture<'_, Result<Registered, RegisterError>>;
+
+    /// Deletes exactly this name, or the registration without a name of this digest, and in the
+    /// same transaction every manifest and blob that nothing holds any more. Dropping the future
+    /// does not take the deletion back.
+    ///
+    /// # Errors
+    ///
+    /// As [`DeleteError`] says; after a refusal nothing is deleted.
+    fn delete(&self, reference: Reference) -> BoxFuture<'_, Result<(), DeleteError>>;
+
+    /// A number that grows after every committed change to what names mean and after every
+    /// deletion, before the one who made it is answered.
+    fn generation(&self) -> u64;
+
+    /// Whether the backend can serve: it can be read, and accepts writes, though a write may be
+    /// refused for lack of space.
+    fn check(&self) -> BoxFuture<'_, Result<(), StorageError>>;
+}
+
+/// A module to store, hashed already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Creation {
+    name: Option<Name>,
+    digest: Digest,
+    manifest: Manifest,
+    wasm: Bytes,
+}
+
+impl Creation {
+    /// Takes the Wasm bytes and hashes them, which takes about a millisecond per megabyte.
+    pub fn new(name: Option<Name>, links: BTreeMap<String, Digest>, wasm: Bytes) -> Self {
+        let manifest = Manifest { links, wasm: Digest::of(&wasm) };
+        Self { name, digest: manifest.digest(), manifest, wasm }
+    }
+
+    /// The name to register it under; `None` keeps it under its digest alone.
+    pub fn name(&self) -> Option<&Name> {
+        self.name.as_ref()
+    }
+
+    /// The module digest: that of [`Creation::manifest`].
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The manifest; its `wasm` is the digest of [`Creation::wasm`].
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The blob.
+    pub fn wasm(&self) -> &Bytes {
+        &self.wasm
+    }
+}

@@ -1,0 +1,10 @@
+//! What a registry does, on every backend.
+
+mod corruption;
+mod deleting;
+mod durability;
+mod graphs;
+mod listing;
+mod model;
+mod names;
+mod support;
