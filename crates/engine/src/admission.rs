@@ -1,0 +1,100 @@
+//! How many calls run at once, and how many wait.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How long a call waits for a place before it is refused.
+const MAXIMUM_WAIT: Duration = Duration::from_secs(5);
+
+/// Hands out places, to as many as there are; a bounded number of others waits, in order.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    places: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    maximum_waiting: usize,
+}
+
+/// A place, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Nobody more can wait, or the wait was too long.
+#[derive(Debug)]
+pub(crate) struct Full;
+
+impl Admission {
+    pub(crate) fn new(places: u32, maximum_waiting: usize) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(places as usize)),
+            waiting: AtomicUsize::new(0),
+            maximum_waiting,
+        }
+    }
+
+    /// Waits for `count` places.
+    pub(crate) async fn enter(&self, count: u32) -> Result<Place, Full> {
+        if let Ok(permit) = Arc::clone(&self.places).try_acquire_many_owned(count) {
+            return Ok(Place { _permit: permit });
+        }
+        let _waiting = Waiting::join(&self.waiting, self.maximum_waiting).ok_or(Full)?;
+        let permit = Arc::clone(&self.places).acquire_many_owned(count);
+        match tokio::time::timeout(MAXIMUM_WAIT, permit).await {
+            Ok(Ok(permit)) => Ok(Place { _permit: permit }),
+            _ => Err(Full),
+        }
+    }
+}
+
+/// A place in the queue.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn join(count: &'a AtomicUsize, maximum: usize) -> Option<Self> {
+        let before = count.fetch_add(1, Ordering::Relaxed);
+        let this = Self(count);
+        (before < maximum).then_some(this)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn places_are_counted_and_the_queue_is_bounded() {
+        let admission = Admission::new(2, 1);
+        let both = admission.enter(2).await.unwrap();
+        let mut waiting = Box::pin(admission.enter(1));
+        assert!(futures_poll_once(&mut waiting).await.is_none());
+        assert!(admission.enter(1).await.is_err());
+        drop(both);
+        assert!(waiting.await.is_ok());
+        assert!(admission.enter(2).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn one_who_gives_up_leaves_the_queue() {
+        let admission = Admission::new(1, 1);
+        let _place = admission.enter(1).await.unwrap();
+        let mut waiting = Box::pin(admission.enter(1));
+        assert!(futures_poll_once(&mut waiting).await.is_none());
+        drop(waiting);
+        let mut waiting = Box::pin(admission.enter(1));
+        assert!(futures_poll_once(&mut waiting).await.is_none());
+    }
+
+    async fn futures_poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+        crate::poll_once(std::pin::Pin::new(future)).await
+    }
+}

@@ -1,0 +1,336 @@
+//! Compiles, links, instantiates and calls WebAssembly, within limits.
+//!
+//! The engine knows neither HTTP nor storage: it is given bytes and edges, and gives outcomes.
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//! use wasm_exec_engine::{
+//!     ArtifactStore, CallLimits, Engine, EngineConfig, GraphNode, Profile, Value, WasmId,
+//! };
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Arc::new(Engine::new(EngineConfig::default(), ArtifactStore::in_memory(1 << 20))?);
+//! let wasm = wasm_exec_engine::text::parse(
+//!     r#"(module (func (export "double") (param i32) (result i32)
+//!          (i32.mul (local.get 0) (i32.const 2))))"#,
+//! )?;
+//! let module = engine.compile(WasmId([0; 32]), Arc::new(wasm), Profile::Fast, false).await?;
+//! let program = Arc::new(engine.link(vec![GraphNode { module, links: Vec::new() }])?);
+//! let double = program.function("double").expect("it is exported");
+//! let limits =
+//!     CallLimits { timeout: Duration::from_secs(1), memory_bytes: 64 << 20, fuel: None };
+//! let outcome = engine.call(&program, double, &[Value::I32(2)], limits).await?;
+//! assert_eq!(outcome.result, Ok(vec![Value::I32(4)]));
+//! # Ok(())
+//! # }
+//! ```
+
+mod admission;
+mod artifact;
+mod background;
+mod call;
+mod compiler;
+mod config;
+mod describe;
+mod limiter;
+mod module;
+mod outcome;
+mod profile;
+mod program;
+pub mod text;
+mod ticker;
+mod value;
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
+use std::time::Instant;
+
+use admission::Admission;
+use artifact::Artifact;
+use background::Background;
+use call::Call;
+use compiler::Compiler;
+use describe::Bodies;
+use ticker::Ticker;
+
+pub use artifact::{ArtifactStore, WasmId};
+pub use call::{CallError, Values};
+pub use compiler::CompileError;
+pub use config::{CallLimits, EngineConfig, Profile};
+pub use describe::{Description, Export, Import, InvalidModule, Item};
+pub use module::{Cost, Module};
+pub use outcome::{Failure, Frame, Outcome, Trap, TrapKind, Usage};
+pub use program::{Function, GraphNode, LinkError, Program};
+pub use value::{ReferenceKind, Value, ValueType};
+
+/// Wasm bytes that may be compiled on another thread.
+pub type WasmBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// Artifacts of more bytes than this are checked and loaded off the threads that serve requests.
+const LARGE_ARTIFACT: u64 = 1 << 20;
+
+/// Compiles, links and calls modules. Cheap to share behind an [`Arc`].
+#[derive(Debug)]
+pub struct Engine {
+    config: EngineConfig,
+    fast: Running,
+    /// Made when the first metered call comes.
+    metered: OnceLock<Running>,
+    artifacts: ArtifactStore,
+    compilations: Admission,
+    background: Background,
+}
+
+/// What one profile needs to run.
+#[derive(Debug)]
+struct Running {
+    // Before the engine: the ticker's thread must not outlive what it ticks.
+    ticker: Ticker,
+    engine: wasmtime::Engine,
+    compatibility: u64,
+    compiler: Arc<Compiler>,
+    calls: Admission,
+    /// The least a call counts for, so that no more than `concurrent_calls` run.
+    slots_per_call: u32,
+}
+
+/// The engine could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Wasmtime refused the configuration, or could not reserve its memory.
+    #[error("cannot start Wasmtime")]
+    Wasmtime(#[source] wasmtime::Error),
+    /// A thread could not be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+impl Running {
+    fn start(config: &EngineConfig, profile: Profile) -> Result<Self, StartError> {
+        let engine = profile::running_engine(config, profile).map_err(StartError::Wasmtime)?;
+        let slots = profile::pool_slots(config);
+        let calls = u32::try_from(config.concurrent_calls).unwrap_or(u32::MAX).max(1);
+        Ok(Self {
+            ticker: Ticker::start(engine.clone()).map_err(StartError::Thread)?,
+            compatibility: module::compatibility(&engine),
+            compiler: Arc::new(Compiler::new(config.clone(), profile, engine.clone())),
+            calls: Admission::new(slots, config.queued_calls),
+            slots_per_call: (slots / calls).max(1),
+            engine,
+        })
+    }
+}
+
+impl Engine {
+    /// Starts an engine.
+    ///
+    /// # Errors
+    ///
+    /// When address space cannot be reserved or threads cannot be started.
+    pub fn new(config: EngineConfig, artifacts: ArtifactStore) -> Result<Self, StartError> {
+        let compilations = u32::try_from(config.concurrent_compilations).unwrap_or(u32::MAX);
+        Ok(Self {
+            fast: Running::start(&config, Profile::Fast)?,
+            metered: OnceLock::new(),
+            artifacts,
+            compilations: Admission::new(compilations.max(1), config.queued_compilations),
+            background: Background::start(config.concurrent_compilations.max(1))
+                .map_err(StartError::Thread)?,
+            config,
+        })
+    }
+
+    /// The settings it was started with.
+    pub fn config(&self) -> &EngineConfig {
+        &self.config
+    }
+
+    /// Validates a module and says what it exports and imports.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are not a valid module, or use what is switched off here.
+    pub fn validate(&self, wasm: &[u8]) -> Result<Description, InvalidModule> {
+        self.describe_with(wasm, Bodies::Validate)
+    }
+
+    /// Says what a module exports and imports, without validating its functions' bodies again.
+    ///
+    /// # Errors
+    ///
+    /// As [`validate`](Self::validate).
+    pub fn describe(&self, wasm: &[u8]) -> Result<Description, InvalidModule> {
+        self.describe_with(wasm, Bodies::Trust)
+    }
+
+    fn describe_with(&self, wasm: &[u8], bodies: Bodies) -> Result<Description, InvalidModule> {
+        let features = self.fast.engine.get_wasm_features();
+        describe::describe(wasm, features, bodies)
+    }
+
+    /// Loads a module whose artifact is kept, if it is.
+    ///
+    /// # Errors
+    ///
+    /// When the engine of the profile cannot be started.
+    pub async fn load(
+        self: &Arc<Self>,
+        id: WasmId,
+        profile: Profile,
+    ) -> Result<Option<Module>, StartError> {
+        let running = self.running(profile)?;
+        let Some(artifact) = self.artifacts.get(&id, profile, running.compatibility) else {
+            return Ok(None);
+        };
+        match self.load_artifact(artifact, profile).await {
+            Ok(module) => Ok(Some(module)),
+            Err(error) => {
+                tracing::warn!(?error, "an artifact does not load and is compiled again");
+                self.artifacts.remove(&id, profile, running.compatibility);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Compiles a module, keeps the artifact if `keep` says so, and loads it. `id` is the SHA-256
+    /// of `wasm`.
+    ///
+    /// Once it has started, the compilation goes on even if the future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// When the compiler refuses the module or takes too long, the pool cannot hold it, or too many
+    /// modules are being compiled already.
+    pub async fn compile(
+        self: &Arc<Self>,
+        id: WasmId,
+        wasm: WasmBytes,
+        profile: Profile,
+        keep: bool,
+    ) -> Result<Module, CompileError> {
+        let running = self
+            .running(profile)
+            .map_err(|error| CompileError::Compiler(wasmtime::Error::new(error)))?;
+        let compiler = Arc::clone(&running.compiler);
+        let artifact =
+            compiler::compile(compiler, &self.background, &self.compilations, wasm).await?;
+        let kept = match &artifact {
+            Artifact::Bytes(bytes) if keep => Some(Arc::clone(bytes)),
+            _ => None,
+        };
+        let module = self
+            .load_artifact(artifact, profile)
+            .await
+            .map_err(|error| CompileError::Unsupported(error.root_cause().to_string()))?;
+        if let Some(bytes) = kept {
+            let this = Arc::clone(self);
+            let compatibility = running.compatibility;
+            let kept = self.background.spawn_blocking(move || {
+                this.artifacts.put(&id, profile, compatibility, &bytes);
+            });
+            // It only logs what goes wrong, and a crash of it costs a compilation later.
+            let _ = kept.await;
+        }
+        Ok(module)
+    }
+
+    async fn load_artifact(
+        self: &Arc<Self>,
+        artifact: Artifact,
+        profile: Profile,
+    ) -> wasmtime::Result<Module> {
+        let engine = self.running(profile)?.engine.clone();
+        if artifact.size() > LARGE_ARTIFACT {
+            let loading = move || module::load(&engine, profile, artifact);
+            return tokio::task::spawn_blocking(loading).await?;
+        }
+        module::load(&engine, profile, artifact)
+    }
+
+    /// Links a graph, dependencies first, the root last. All modules are of one profile.
+    ///
+    /// # Errors
+    ///
+    /// When imports and exports do not fit; see [`LinkError`].
+    ///
+    /// # Panics
+    ///
+    /// When the graph is empty or links to a node that does not come earlier.
+    pub fn link(&self, graph: Vec<GraphNode>) -> Result<Program, LinkError> {
+        let profile = graph.first().map_or(Profile::Fast, |node| node.module.profile);
+        let engine = match profile {
+            Profile::Fast => &self.fast.engine,
+            // A metered module exists, so its engine does.
+            Profile::Metered => self.metered.get().map_or(&self.fast.engine, |run| &run.engine),
+        };
+        Program::link(engine, graph)
+    }
+
+    /// Calls an exported function in fresh instances of the whole graph.
+    ///
+    /// The call starts on the caller's thread. If it does not end within its first slice (one to
+    /// two milliseconds), or takes much memory, it goes on in the background at lower priority.
+    /// Dropping the future ends the call.
+    ///
+    /// # Errors
+    ///
+    /// When too many calls run, the parameters are not the function's, or the engine fails. What
+    /// the guest does is an [`Outcome`], never an error.
+    pub async fn call(
+        &self,
+        program: &Arc<Program>,
+        function: &Function,
+        params: &[Value],
+        limits: CallLimits,
+    ) -> Result<Outcome, CallError> {
+        let running = self
+            .running(program.profile)
+            .map_err(|error| CallError::Engine(wasmtime::Error::new(error)))?;
+        let table_elements = self.config.table_elements;
+        let call = Call::new(Arc::clone(program), function, params, limits, table_elements)?;
+        let slots = program.slots.max(running.slots_per_call);
+        let place = running.calls.enter(slots).await.map_err(|_| CallError::Overloaded)?;
+        let ticking = running.ticker.keep_ticking();
+        let engine = running.engine.clone();
+        let started = Instant::now();
+        let mut run = Box::pin(async move {
+            let outcome = call.run(&engine, started).await;
+            drop((ticking, place));
+            outcome
+        });
+        if !program.large
+            && let Some(outcome) = poll_once(run.as_mut()).await
+        {
+            return outcome;
+        }
+        match self.background.spawn(run).await {
+            Ok(outcome) => outcome,
+            Err(error) => Err(CallError::Engine(wasmtime::Error::new(error))),
+        }
+    }
+
+    fn running(&self, profile: Profile) -> Result<&Running, StartError> {
+        match profile {
+            Profile::Fast => Ok(&self.fast),
+            Profile::Metered => match self.metered.get() {
+                Some(running) => Ok(running),
+                None => {
+                    let made = Running::start(&self.config, profile)?;
+                    Ok(self.metered.get_or_init(|| made))
+                }
+            },
+        }
+    }
+}
+
+/// Polls a future a single time: its output, or `None` if it is not ready. The future can be moved
+/// to another task afterwards and be polled on there.
+pub(crate) async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    std::future::poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}

@@ -1,0 +1,82 @@
+//! Compiling a module and loading what was compiled: two steps, so that the first can happen in
+//! another process.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use crate::artifact::Artifact;
+use crate::config::Profile;
+
+/// A loaded module: executable, shared by every program that has it in its graph.
+#[derive(Clone, Debug)]
+pub struct Module {
+    pub(crate) inner: wasmtime::Module,
+    pub(crate) profile: Profile,
+    cost: Cost,
+}
+
+/// What keeping a module or a program loaded takes from the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Memory and mapped file, in bytes.
+    pub bytes: u64,
+    /// Entries in the kernel's table of mappings, of which a process has 65,530 by default.
+    pub mappings: u64,
+}
+
+impl Module {
+    /// What keeping it loaded takes.
+    pub fn cost(&self) -> Cost {
+        self.cost
+    }
+}
+
+/// A fixed part of what a loaded module takes besides its image: type registrations, export tables.
+const OVERHEAD_BYTES: u64 = 8 << 10;
+
+/// Makes an artifact executable.
+///
+/// # Errors
+///
+/// When the artifact does not fit this engine, or the module is more than the engine's pool takes.
+#[expect(unsafe_code, reason = "Wasmtime cannot check native code; the argument is below")]
+pub(crate) fn load(
+    engine: &wasmtime::Engine,
+    profile: Profile,
+    artifact: Artifact,
+) -> wasmtime::Result<Module> {
+    // SAFETY: `deserialize` and `deserialize_open_file` must be given bytes that Wasmtime's own
+    // `precompile_module` made and nobody changed. An `Artifact` is made in two places only. Bytes
+    // come straight from this process's compiler and stay in its memory. A file was checked through
+    // this same handle against a keyed hash of its whole content, made by a process of this data
+    // directory from its compiler's output, under a key that only our user can read; such files are
+    // replaced by renaming and removed by unlinking, never written in place, so the content under
+    // the handle is the content that was checked. Our own user could break that, but can run code
+    // as us anyway. Whether the code fits this engine's version and settings is checked by Wasmtime.
+    let (inner, mappings) = unsafe {
+        match artifact {
+            Artifact::Bytes(bytes) => (wasmtime::Module::deserialize(engine, &bytes)?, 2),
+            Artifact::File(file) => (wasmtime::Module::deserialize_open_file(engine, file)?, 3),
+        }
+    };
+    let image = inner.image_range();
+    let bytes = (image.end as usize - image.start as usize) as u64 + OVERHEAD_BYTES;
+    Ok(Module { inner, profile, cost: Cost { bytes, mappings } })
+}
+
+/// Turns Wasm into native code. Blocks for as long as that takes.
+///
+/// # Errors
+///
+/// When the module is invalid or the compiler gives up on it.
+pub(crate) fn compile(engine: &wasmtime::Engine, wasm: &[u8]) -> wasmtime::Result<Artifact> {
+    let code = engine.precompile_module(wasm)?;
+    Ok(Artifact::Bytes(Arc::from(code)))
+}
+
+/// Identifies the engine's version and settings as far as generated code depends on them.
+pub(crate) fn compatibility(engine: &wasmtime::Engine) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,100 @@
+//! The two ways guests are compiled and run, each a Wasmtime engine of its own.
+
+use wasmtime::{
+    Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, RegallocAlgorithm,
+    Strategy,
+};
+
+use crate::config::{EngineConfig, Profile};
+use crate::outcome::Trap;
+
+/// How much of the pool one call may take: instances, memories or tables, whichever is most.
+///
+/// It is also the pool's size for a single call at least, so that every graph that the registry
+/// accepts can run alone.
+pub(crate) const MAXIMUM_CALL_SLOTS: u32 = 4096;
+
+/// Memories and tables that one module may define.
+pub(crate) const MAXIMUM_PER_MODULE: u32 = 64;
+
+/// A slot's dirty bytes up to this many are reset by copying; the rest is given back to the kernel.
+/// It pays only where the kernel tells which pages are dirty (`PAGEMAP_SCAN`, Linux 6.7): without
+/// that, every page up to it would be copied after each call.
+const KEEP_RESIDENT: usize = 1 << 20;
+
+/// Stack for the host's part of a call on top of what the guest may use, in bytes.
+const HOST_STACK: usize = 256 << 10;
+
+/// The instance's own data (function tables, globals) in bytes; the largest module of the wild that
+/// was tried needs a tenth of it.
+const INSTANCE_BYTES: usize = 1 << 20;
+
+/// The configuration that both running and compiling use.
+///
+/// Everything here that changes generated code is part of the engine's compatibility hash, which is
+/// in the path of every artifact.
+pub(crate) fn base_config(config: &EngineConfig, profile: Profile) -> Config {
+    let mut wasmtime = Config::new();
+    wasmtime
+        .strategy(Strategy::Cranelift)
+        .cranelift_regalloc_algorithm(RegallocAlgorithm::Backtracking)
+        // Compiling a small module in parallel costs more than it saves.
+        .parallel_compilation(false)
+        // A guest's loop must end, whoever wrote it.
+        .epoch_interruption(true)
+        .max_wasm_stack(config.stack_bytes)
+        .async_stack_size(config.stack_bytes + HOST_STACK)
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(Trap::MAX_FRAMES))
+        // Shared memory needs threads that wait for each other; calls here are isolated.
+        .wasm_threads(false)
+        .memory_init_cow(true);
+    if profile == Profile::Metered {
+        wasmtime
+            .consume_fuel(true)
+            .cranelift_nan_canonicalization(true)
+            .relaxed_simd_deterministic(true);
+    }
+    wasmtime
+}
+
+/// The engine that runs calls of one profile.
+pub(crate) fn running_engine(
+    config: &EngineConfig,
+    profile: Profile,
+) -> wasmtime::Result<wasmtime::Engine> {
+    let mut wasmtime = base_config(config, profile);
+    wasmtime.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
+    wasmtime::Engine::new(&wasmtime)
+}
+
+fn pool(config: &EngineConfig) -> PoolingAllocationConfig {
+    let calls = u32::try_from(config.concurrent_calls).unwrap_or(u32::MAX);
+    let slots = pool_slots(config);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_core_instances(slots)
+        .total_memories(slots)
+        .total_tables(slots)
+        .total_stacks(calls)
+        .total_gc_heaps(calls)
+        .max_memories_per_module(MAXIMUM_PER_MODULE)
+        .max_tables_per_module(MAXIMUM_PER_MODULE)
+        .max_memory_size(config.memory_maximum)
+        .table_elements(config.table_elements)
+        .max_core_instance_size(INSTANCE_BYTES)
+        .max_unused_warm_slots(calls);
+    if PoolingAllocationConfig::is_pagemap_scan_available() {
+        pool.pagemap_scan(Enabled::Yes)
+            .linear_memory_keep_resident(KEEP_RESIDENT)
+            .table_keep_resident(KEEP_RESIDENT);
+    }
+    pool
+}
+
+/// How many instances, memories and tables the pool holds.
+///
+/// Each memory slot reserves a little over 4 GiB of address space, of which there are 128 TiB: about
+/// 20,000 slots over all engines is what the kernel grants.
+pub(crate) fn pool_slots(config: &EngineConfig) -> u32 {
+    let calls = u32::try_from(config.concurrent_calls).unwrap_or(u32::MAX);
+    calls.saturating_mul(4).clamp(MAXIMUM_CALL_SLOTS, 8192)
+}

@@ -1,0 +1,117 @@
+//! Whether an export can satisfy an import, and how each is told to a person.
+//!
+//! The rules are those of the WebAssembly specification, "Import Subtyping" (4.5.9 "External Types"
+//! in release 3.0). Wasmtime applies them too when it instantiates; here they are applied earlier,
+//! to say which import does not fit.
+
+use std::fmt::Write;
+
+use wasmtime::{ExternType, FuncType, MemoryType, Mutability, RefType, TableType, ValType};
+
+use crate::value::ValueType;
+
+/// Whether `found` may be given where `wanted` is imported.
+pub(super) fn matches(found: &ExternType, wanted: &ExternType) -> bool {
+    match (found, wanted) {
+        (ExternType::Func(found), ExternType::Func(wanted)) => found.matches(wanted),
+        (ExternType::Global(found), ExternType::Global(wanted)) => {
+            found.mutability() == wanted.mutability()
+                && match wanted.mutability() {
+                    Mutability::Const => found.content().matches(wanted.content()),
+                    Mutability::Var => ValType::eq(found.content(), wanted.content()),
+                }
+        }
+        (ExternType::Table(found), ExternType::Table(wanted)) => {
+            found.is_64() == wanted.is_64()
+                && RefType::eq(found.element(), wanted.element())
+                && within((found.minimum(), found.maximum()), (wanted.minimum(), wanted.maximum()))
+        }
+        (ExternType::Memory(found), ExternType::Memory(wanted)) => {
+            found.is_64() == wanted.is_64()
+                && found.is_shared() == wanted.is_shared()
+                && found.page_size() == wanted.page_size()
+                && within((found.minimum(), found.maximum()), (wanted.minimum(), wanted.maximum()))
+        }
+        (ExternType::Tag(found), ExternType::Tag(wanted)) => FuncType::eq(found.ty(), wanted.ty()),
+        _ => false,
+    }
+}
+
+type Limits = (u64, Option<u64>);
+
+fn within((minimum, maximum): Limits, (wanted_minimum, wanted_maximum): Limits) -> bool {
+    minimum >= wanted_minimum
+        && match (maximum, wanted_maximum) {
+            (_, None) => true,
+            (Some(maximum), Some(wanted)) => maximum <= wanted,
+            (None, Some(_)) => false,
+        }
+}
+
+/// The kind's name: `function`, `table`, `memory`, `global` or `tag`.
+pub(super) fn kind(ty: &ExternType) -> &'static str {
+    match ty {
+        ExternType::Func(_) => "function",
+        ExternType::Global(_) => "global",
+        ExternType::Table(_) => "table",
+        ExternType::Memory(_) => "memory",
+        ExternType::Tag(_) => "tag",
+    }
+}
+
+/// A type in the syntax of the text format: `(func (param i32) (result i32))`.
+pub(super) fn describe(ty: &ExternType) -> String {
+    match ty {
+        ExternType::Func(ty) => format!("(func{})", signature(ty)),
+        ExternType::Global(ty) => {
+            let content = ValueType::from(ty.content());
+            match ty.mutability() {
+                Mutability::Const => format!("(global {content})"),
+                Mutability::Var => format!("(global (mut {content}))"),
+            }
+        }
+        ExternType::Table(ty) => table(ty),
+        ExternType::Memory(ty) => memory(ty),
+        ExternType::Tag(ty) => format!("(tag{})", signature(ty.ty())),
+    }
+}
+
+fn signature(ty: &FuncType) -> String {
+    let mut text = String::new();
+    for (keyword, types) in
+        [("param", ty.params().collect::<Vec<_>>()), ("result", ty.results().collect::<Vec<_>>())]
+    {
+        if !types.is_empty() {
+            // Writing to a string cannot fail.
+            let _ = write!(text, " ({keyword}");
+            for ty in &types {
+                let _ = write!(text, " {}", ValueType::from(ty));
+            }
+            text.push(')');
+        }
+    }
+    text
+}
+
+fn table(ty: &TableType) -> String {
+    let element = ValueType::from(&ValType::Ref(ty.element().clone()));
+    format!("(table {} {element})", limits(ty.is_64(), ty.minimum(), ty.maximum()))
+}
+
+fn memory(ty: &MemoryType) -> String {
+    let mut text = format!("(memory {}", limits(ty.is_64(), ty.minimum(), ty.maximum()));
+    if ty.is_shared() {
+        text.push_str(" shared");
+    }
+    if ty.page_size() != 1 << 16 {
+        let _ = write!(text, " (pagesize {})", ty.page_size());
+    }
+    text.push(')');
+    text
+}
+
+fn limits(is_64: bool, minimum: u64, maximum: Option<u64>) -> String {
+    let index = if is_64 { "i64 " } else { "" };
+    let maximum = maximum.map(|maximum| format!(" {maximum}")).unwrap_or_default();
+    format!("{index}{minimum}{maximum}")
+}
