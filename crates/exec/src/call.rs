@@ -1,0 +1,205 @@
+//! Calling a function.
+
+use serde_json::value::RawValue;
+use wasm_exec_engine::{self as engine, CallError, Profile, TrapKind, Usage};
+use wasm_exec_registry::Digest;
+
+use crate::error::{Error, MAXIMUM_LISTED_EXPORTS};
+use crate::exec::{Exec, internal};
+use crate::limits::RequestedLimits;
+use crate::programs::ReadyProgram;
+use crate::register::Links;
+use crate::values::{self, InvalidParams, Style};
+
+/// A call as it is asked for.
+#[derive(Clone, Debug)]
+pub struct Call<'a> {
+    /// What to call it in.
+    pub target: Target<'a>,
+    /// The exported function's name.
+    pub function: &'a str,
+    /// The parameters, as JSON text.
+    pub params: &'a [&'a RawValue],
+    /// What it may use.
+    pub limits: RequestedLimits,
+    /// How results are written.
+    pub style: Style,
+}
+
+/// What a function is called in.
+#[derive(Clone, Debug)]
+pub enum Target<'a> {
+    /// A registered module, by name or digest.
+    Module(&'a str),
+    /// A module that was sent along.
+    Inline {
+        /// Its bytes.
+        wasm: bytes::Bytes,
+        /// What satisfies its imports.
+        links: Links,
+    },
+}
+
+/// How a call ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The digest of the module that was called.
+    pub module: Digest,
+    /// The results as a JSON array, or why there are none.
+    pub result: Result<String, Failure>,
+    /// What the call used; `None` if no guest code ran.
+    pub usage: Option<Usage>,
+}
+
+/// Why a guest gave no results.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The kind.
+    pub kind: FailureKind,
+    /// What happened, for a person to read.
+    pub detail: String,
+    /// The trap that ended the call, if one did.
+    pub trap: Option<TrapReport>,
+}
+
+/// The kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The guest trapped.
+    Trap,
+    /// The call's time was up.
+    Timeout,
+    /// The call's fuel was used up.
+    FuelExhausted,
+    /// Memory was refused, and the guest could not do without.
+    MemoryLimit,
+    /// The stack was exhausted.
+    StackOverflow,
+    /// The results are larger than the call may return.
+    OutputLimit,
+}
+
+/// A trap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrapReport {
+    /// Its stable name.
+    pub kind: &'static str,
+    /// The stack it happened on, innermost frame first.
+    pub backtrace: Vec<BacktraceFrame>,
+}
+
+/// One frame of a backtrace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BacktraceFrame {
+    /// The digest of the module that the function belongs to.
+    pub module: Digest,
+    /// The function's name, if the module names it.
+    pub function: Option<String>,
+    /// The function's index in its module.
+    pub index: u32,
+    /// The offset of the instruction in the Wasm binary, in bytes.
+    pub offset: Option<usize>,
+}
+
+impl Exec {
+    /// Calls an exported function in fresh instances of a module and all it links to.
+    ///
+    /// # Errors
+    ///
+    /// When the call could not be made: see [`Error`]. Once the guest runs, whatever it does is an
+    /// [`Answer`].
+    pub async fn call(&self, call: Call<'_>) -> Result<Answer, Error> {
+        let granted = self.limits().grant(&call.limits)?;
+        let profile = Profile::of(&granted.call);
+        let ready = match call.target {
+            Target::Module(module) => {
+                let digest = self.resolve(module).await?;
+                self.program(digest, profile).await?
+            }
+            Target::Inline { wasm, links } => {
+                let manifest = self.manifest(&wasm, links).await?;
+                self.inline_program(&manifest, &wasm, profile, false).await?
+            }
+        };
+        let function = ready
+            .program
+            .function(call.function)
+            .ok_or_else(|| unknown_function(&ready, call.function))?;
+        let params = values::decode(call.params, function.params(), call.style)?;
+        let outcome = self.engine().call(&ready.program, function, &params, granted.call).await;
+        let outcome = outcome.map_err(|error| match error {
+            CallError::Overloaded => Error::Overloaded,
+            CallError::Parameters => Error::Params(InvalidParams::Count {
+                expected: function.params().len(),
+                found: params.len(),
+            }),
+            error @ CallError::Engine(_) => internal(error),
+        })?;
+        let result = match outcome.result {
+            Ok(results) => {
+                let mut json = String::new();
+                values::encode(&results, call.style, &mut json);
+                match json.len() <= granted.output_bytes {
+                    true => Ok(json),
+                    false => Err(output_limit(json.len(), granted.output_bytes)),
+                }
+            }
+            Err(failure) => Err(report(failure, &ready, granted.call.timeout)),
+        };
+        Ok(Answer { module: ready.digest, result, usage: outcome.usage })
+    }
+}
+
+fn unknown_function(ready: &ReadyProgram, function: &str) -> Error {
+    let mut exports: Vec<_> = ready.program.function_names().map(str::to_owned).collect();
+    exports.sort_unstable();
+    exports.truncate(MAXIMUM_LISTED_EXPORTS);
+    let found = ready.program.other_export(function);
+    Error::UnknownFunction { function: function.to_owned(), found, exports }
+}
+
+fn output_limit(bytes: usize, maximum: usize) -> Failure {
+    Failure {
+        kind: FailureKind::OutputLimit,
+        detail: format!("the results take {bytes} bytes of JSON; the call may return {maximum}"),
+        trap: None,
+    }
+}
+
+/// A failure with the modules of its backtrace named.
+fn report(failure: engine::Failure, ready: &ReadyProgram, timeout: std::time::Duration) -> Failure {
+    let (kind, detail, trap) = match failure {
+        engine::Failure::Trap(trap) => (
+            FailureKind::Trap,
+            format!("the guest trapped: {}", trap.kind.description()),
+            Some(trap),
+        ),
+        engine::Failure::Timeout => (
+            FailureKind::Timeout,
+            format!("the call took more than {} ms", timeout.as_millis()),
+            None,
+        ),
+        engine::Failure::FuelExhausted => {
+            (FailureKind::FuelExhausted, "the call used up its fuel".to_owned(), None)
+        }
+        engine::Failure::MemoryLimit { detail, trap } => (FailureKind::MemoryLimit, detail, trap),
+        engine::Failure::StackOverflow(trap) => {
+            let detail = TrapKind::StackOverflow.description().to_owned();
+            (FailureKind::StackOverflow, detail, Some(trap))
+        }
+    };
+    let trap = trap.map(|trap| TrapReport {
+        kind: trap.kind.as_str(),
+        backtrace: trap
+            .backtrace
+            .into_iter()
+            .map(|frame| BacktraceFrame {
+                module: ready.nodes.get(frame.node).copied().unwrap_or(ready.digest),
+                function: frame.function,
+                index: frame.index,
+                offset: frame.offset,
+            })
+            .collect(),
+    });
+    Failure { kind, detail, trap }
+}

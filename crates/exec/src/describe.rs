@@ -1,0 +1,109 @@
+//! Describing what is registered.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use wasm_exec_engine::{Description, text};
+use wasm_exec_registry::{Digest, ModuleRecord, Name, Reference};
+
+use crate::error::Error;
+use crate::exec::{Exec, blocking, internal};
+use crate::source::SourceError;
+
+/// A registered module, with what it exports and imports.
+#[derive(Clone, Debug)]
+pub struct ModuleDescription {
+    /// The name it was asked for by, resolved; otherwise the first of its names.
+    pub name: Option<Name>,
+    /// What the registry keeps of it.
+    pub record: ModuleRecord,
+    /// What its Wasm exports and imports.
+    pub interface: Description,
+    /// For each link, a name of what it links to, if that has one.
+    pub link_names: BTreeMap<String, Name>,
+}
+
+impl ModuleDescription {
+    /// The digest of the link that satisfies imports from `module`; `None` is the host.
+    pub fn link(&self, module: &str) -> Option<Digest> {
+        self.record.manifest.links.get(module).copied()
+    }
+}
+
+/// A module's bytes, with their digest.
+#[derive(Clone, Debug)]
+pub struct Blob {
+    /// The digest of the bytes.
+    pub digest: Digest,
+    /// The bytes.
+    pub wasm: Bytes,
+}
+
+impl Exec {
+    /// Describes a registered module.
+    ///
+    /// # Errors
+    ///
+    /// When nothing is registered so, or the registry fails.
+    pub async fn describe(&self, module: &str) -> Result<ModuleDescription, Error> {
+        let reference: Reference = module.parse()?;
+        let resolved = self.registry().resolve(&reference).await?;
+        let record = self.registry().module(resolved.digest).await?;
+        let wasm = self.registry().blob(record.manifest.wasm).await?;
+        let engine = std::sync::Arc::clone(self.engine());
+        // It was validated when it was registered.
+        let interface = blocking(move || engine.describe(&wasm)).await?.map_err(internal)?;
+        let name = resolved.name.map(|entry| entry.name);
+        self.description(resolved.digest, name, interface).await
+    }
+
+    pub(crate) async fn description(
+        &self,
+        digest: Digest,
+        name: Option<Name>,
+        interface: Description,
+    ) -> Result<ModuleDescription, Error> {
+        let record = self.registry().module(digest).await?;
+        let mut link_names = BTreeMap::new();
+        for (import, linked) in &record.manifest.links {
+            let linked = self.registry().module(*linked).await?;
+            if let Some(name) = linked.names.into_iter().next() {
+                link_names.insert(import.clone(), name);
+            }
+        }
+        let name = name.or_else(|| record.names.first().cloned());
+        Ok(ModuleDescription { name, record, interface, link_names })
+    }
+
+    /// A registered module's bytes.
+    ///
+    /// # Errors
+    ///
+    /// When nothing is registered so, or the registry fails.
+    pub async fn wasm(&self, module: &str) -> Result<Blob, Error> {
+        let digest = self.resolve(module).await?;
+        let record = self.registry().module(digest).await?;
+        let digest = record.manifest.wasm;
+        Ok(Blob { digest, wasm: self.registry().blob(digest).await? })
+    }
+
+    /// A registered module in the text format, with the digest of its bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`wasm`](Self::wasm), and when the text would be longer than a request may be.
+    pub async fn wat(&self, module: &str) -> Result<(Digest, String), Error> {
+        let Blob { digest, wasm } = self.wasm(module).await?;
+        // Text takes several times the room of the bytes.
+        let maximum = self.limits().wasm_bytes.saturating_mul(4);
+        let limit = usize::try_from(maximum).unwrap_or(usize::MAX);
+        let printed = blocking(move || text::print(&wasm, limit)).await?;
+        let text = printed.map_err(|error| match error {
+            text::PrintError::TooLong { .. } => {
+                Error::Source(SourceError::TooLarge { size: maximum + 1, maximum })
+            }
+            error @ text::PrintError::Invalid(_) => internal(error),
+        })?;
+        Ok((digest, text))
+    }
+}

@@ -1,0 +1,119 @@
+//! Why a use case could not be carried out.
+
+use wasm_exec_engine::{CompileError, InvalidModule, LinkError};
+use wasm_exec_registry::{
+    DeleteError, Digest, GraphError, InvalidName, RegisterError, RegistryError,
+};
+
+use crate::limits::LimitTooHigh;
+use crate::source::SourceError;
+use crate::values::InvalidParams;
+
+/// Why a use case could not be carried out. What a guest does is an [`Answer`](crate::Answer).
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The Wasm's notation is broken or it is too large.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The Wasm is not a module that runs here.
+    #[error("{0}")]
+    Module(#[source] InvalidModule),
+    /// Compiling did not succeed.
+    #[error(transparent)]
+    Compile(CompileError),
+    /// A module's initial memory is more than any call can have.
+    #[error("the module starts with {bytes} bytes of memory; at most {maximum} are possible")]
+    InitialMemory {
+        /// What it starts with.
+        bytes: u64,
+        /// The most a call can ask for.
+        maximum: u64,
+    },
+    /// Imports and exports do not fit.
+    #[error("{error}")]
+    Link {
+        /// The module whose import it is; `None` for the one that was sent.
+        module: Option<Digest>,
+        /// What does not fit.
+        error: LinkError,
+    },
+    /// Links contradict each other or cannot be read.
+    #[error("{0}")]
+    Links(String),
+    /// The graph is too large, or cannot be read.
+    #[error(transparent)]
+    Graph(GraphError),
+    /// A name or a reference does not follow the grammar.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// Nothing is registered there, or the registry failed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// Registering was refused, or the registry failed.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// Deleting was refused, or the registry failed.
+    #[error(transparent)]
+    Delete(#[from] DeleteError),
+    /// The module exports no such function.
+    #[error("{}", unknown_function(.function, *.found, .exports))]
+    UnknownFunction {
+        /// What was asked for.
+        function: String,
+        /// The kind of the export of that name, if it is no function.
+        found: Option<&'static str>,
+        /// The functions it does export, at most [`MAXIMUM_LISTED_EXPORTS`].
+        exports: Vec<String>,
+    },
+    /// The parameters are not the function's.
+    #[error(transparent)]
+    Params(#[from] InvalidParams),
+    /// A limit is above its maximum.
+    #[error(transparent)]
+    Limit(#[from] LimitTooHigh),
+    /// There is no place for one more call or compilation just now.
+    #[error("the server has as much to do as it can take; try again")]
+    Overloaded,
+    /// Something that should not happen; the source is for the log, not for the caller.
+    #[error("internal error")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// How many of a module's functions an error lists.
+pub const MAXIMUM_LISTED_EXPORTS: usize = 100;
+
+fn unknown_function(function: &str, found: Option<&str>, exports: &[String]) -> String {
+    let function = function.escape_debug();
+    if let Some(kind) = found {
+        return format!("\"{function}\" is an exported {kind}, not a function");
+    }
+    match exports {
+        [] => format!("no function \"{function}\": the module exports none"),
+        exports => format!("no function \"{function}\"; the module exports {}", list(exports)),
+    }
+}
+
+fn list(exports: &[String]) -> String {
+    const SHOWN: usize = 10;
+    let shown: Vec<_> = exports.iter().take(SHOWN).map(|name| format!("{name:?}")).collect();
+    let more = if exports.len() > SHOWN { ", …" } else { "" };
+    format!("{}{more}", shown.join(", "))
+}
+
+impl From<CompileError> for Error {
+    fn from(error: CompileError) -> Self {
+        match error {
+            CompileError::Overloaded => Self::Overloaded,
+            error => Self::Compile(error),
+        }
+    }
+}
+
+impl From<GraphError> for Error {
+    fn from(error: GraphError) -> Self {
+        match error {
+            GraphError::Registry(error) => Self::Registry(error),
+            error => Self::Graph(error),
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The service itself: what is kept between requests, and how a program becomes ready.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quick_cache::sync::Cache;
+use wasm_exec_engine::{CompileError, Description, Engine, GraphNode, Module, Profile, WasmId};
+use wasm_exec_registry::{
+    DeleteError, Digest, Graph, ListQuery, Manifest, Page, Reference, Registry, RegistryError,
+};
+
+use crate::error::Error;
+use crate::limits::Limits;
+use crate::programs::{ModuleCell, Programs, ReadyProgram};
+use crate::source::Source;
+
+/// How many resolved references are remembered.
+const REMEMBERED_REFERENCES: usize = 16_384;
+
+/// Wasm of more bytes than this is validated and described off the threads that serve requests.
+const LARGE_WASM: usize = 64 << 10;
+
+/// Registers, describes and calls modules. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Exec {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    engine: Arc<Engine>,
+    registry: Registry,
+    limits: Limits,
+    programs: Programs,
+    references: Cache<Box<str>, Remembered>,
+}
+
+/// What a reference meant at a generation of the registry.
+#[derive(Clone, Copy, Debug)]
+struct Remembered {
+    digest: Digest,
+    generation: u64,
+}
+
+/// Figures about what is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Statistics {
+    /// Programs that can be called without loading anything.
+    pub ready_programs: usize,
+}
+
+impl Exec {
+    /// Joins an engine and a registry.
+    pub fn new(engine: Engine, registry: Registry, limits: Limits) -> Self {
+        let inner = Inner {
+            engine: Arc::new(engine),
+            registry,
+            limits,
+            programs: Programs::new(&limits),
+            references: Cache::new(REMEMBERED_REFERENCES),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The operator's limits.
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    /// The engine's settings.
+    pub fn engine_config(&self) -> &wasm_exec_engine::EngineConfig {
+        self.inner.engine.config()
+    }
+
+    /// Figures about what is kept.
+    pub fn statistics(&self) -> Statistics {
+        Statistics { ready_programs: self.inner.programs.len() }
+    }
+
+    /// Whether the registry can be read and written.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot.
+    pub async fn check(&self) -> Result<(), RegistryError> {
+        self.registry().check().await
+    }
+
+    /// Reads Wasm from one of its notations.
+    ///
+    /// # Errors
+    ///
+    /// When the notation is broken or the Wasm is too large.
+    pub async fn decode(&self, source: Source<'_>) -> Result<Bytes, Error> {
+        let maximum = self.inner.limits.wasm_bytes;
+        if !source.is_large() {
+            return Ok(source.decode(maximum)?);
+        }
+        let (text, decode): (String, fn(&str) -> Source<'_>) = match source {
+            Source::Hex(text) => (text.to_owned(), |text| Source::Hex(text)),
+            Source::Base64(text) => (text.to_owned(), |text| Source::Base64(text)),
+            Source::Wat(text) => (text.to_owned(), |text| Source::Wat(text)),
+            source @ Source::Wasm(_) => return Ok(source.decode(maximum)?),
+        };
+        Ok(blocking(move || decode(&text).decode(maximum)).await??)
+    }
+
+    /// One page of what is registered.
+    ///
+    /// # Errors
+    ///
+    /// When the registry fails.
+    pub async fn list(&self, query: ListQuery) -> Result<Page, Error> {
+        Ok(self.registry().list(query).await?)
+    }
+
+    /// Deletes a name, or by its digest an unnamed registration.
+    ///
+    /// # Errors
+    ///
+    /// When nothing is registered so, only others hold it, or the registry fails.
+    pub async fn delete(&self, module: &str) -> Result<(), Error> {
+        let reference: Reference = module.parse()?;
+        self.registry().delete(&reference).await.map_err(|error| match error {
+            DeleteError::Registry(error) => Error::Registry(error),
+            error => Error::Delete(error),
+        })
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.inner.engine
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.inner.registry
+    }
+
+    /// The module digest that a name or digest means, remembered until the registry changes.
+    pub(crate) async fn resolve(&self, module: &str) -> Result<Digest, Error> {
+        let inner = &*self.inner;
+        // Read first: what is looked up after a change is at least as new as this says.
+        let generation = inner.registry.generation();
+        if let Some(remembered) = inner.references.get(module)
+            && remembered.generation == generation
+        {
+            return Ok(remembered.digest);
+        }
+        let reference: Reference = module.parse()?;
+        let digest = inner.registry.resolve(&reference).await?.digest;
+        inner.references.insert(module.into(), Remembered { digest, generation });
+        Ok(digest)
+    }
+
+    /// The program of a registered module.
+    pub(crate) async fn program(
+        &self,
+        digest: Digest,
+        profile: Profile,
+    ) -> Result<Arc<ReadyProgram>, Error> {
+        if let Some(ready) = self.inner.programs.get(digest, profile) {
+            return Ok(ready);
+        }
+        let this = self.clone();
+        let load = async move {
+            let graph = this.registry().graph(digest, this.inner.limits.graph).await?;
+            this.link(digest, graph, None, profile).await
+        };
+        self.make_ready(digest, profile, load).await
+    }
+
+    /// The program of a module that was sent along. Nothing of it is written to disk, unless `keep`
+    /// says that it is about to be registered.
+    pub(crate) async fn inline_program(
+        &self,
+        manifest: &Manifest,
+        wasm: &Bytes,
+        profile: Profile,
+        keep: bool,
+    ) -> Result<Arc<ReadyProgram>, Error> {
+        let digest = manifest.digest();
+        if let Some(ready) = self.inner.programs.get(digest, profile) {
+            return Ok(ready);
+        }
+        let manifest = manifest.clone();
+        let root = Root { wasm: wasm.clone(), keep };
+        let this = self.clone();
+        let load = async move {
+            let graph = this.registry().graph_of(&manifest, this.inner.limits.graph).await?;
+            this.link(digest, graph, Some(root), profile).await
+        };
+        self.make_ready(digest, profile, load).await
+    }
+
+    /// Makes a program ready in a task of its own: it ends even if the request that began it is
+    /// given up, and those who wait for it get it.
+    async fn make_ready(
+        &self,
+        digest: Digest,
+        profile: Profile,
+        load: impl Future<Output = Result<Arc<ReadyProgram>, Error>> + Send + 'static,
+    ) -> Result<Arc<ReadyProgram>, Error> {
+        let this = self.clone();
+        let task = async move { this.inner.programs.get_or_load(digest, profile, load).await };
+        tokio::spawn(task).await.map_err(internal)?
+    }
+
+    async fn link(
+        &self,
+        digest: Digest,
+        graph: Graph,
+        root: Option<Root>,
+        profile: Profile,
+    ) -> Result<Arc<ReadyProgram>, Error> {
+        let mut nodes = Vec::with_capacity(graph.nodes.len());
+        let mut cells = Vec::with_capacity(graph.nodes.len());
+        let mut digests = Vec::with_capacity(graph.nodes.len());
+        let last = graph.nodes.len().saturating_sub(1);
+        let inline = root.is_some();
+        for (index, node) in graph.nodes.into_iter().enumerate() {
+            let sent = root.as_ref().filter(|_| index == last);
+            let (cell, module) = self.module(digest, node.wasm, sent, profile).await?;
+            cells.push(cell);
+            digests.push(node.digest);
+            nodes.push(GraphNode { module, links: node.links });
+        }
+        let program = self.engine().link(nodes).map_err(|error| Error::Link {
+            module: error
+                .node()
+                .filter(|node| !(inline && *node == last))
+                .and_then(|node| digests.get(node).copied()),
+            error,
+        })?;
+        let program = Arc::new(program);
+        Ok(Arc::new(ReadyProgram { digest, nodes: digests, program, _modules: cells }))
+    }
+
+    /// A loaded module: shared, from its artifact, or compiled.
+    async fn module(
+        &self,
+        root: Digest,
+        wasm: Digest,
+        sent: Option<&Root>,
+        profile: Profile,
+    ) -> Result<(ModuleCell, Module), Error> {
+        let id = WasmId(*wasm.as_bytes());
+        let cell = self.inner.programs.modules().cell(id, profile);
+        let load = async || {
+            let kept = self.engine().load(id, profile).await.map_err(internal)?;
+            if let Some(module) = kept {
+                return Ok(module);
+            }
+            let (bytes, keep) = match sent {
+                Some(sent) => (sent.wasm.clone(), sent.keep),
+                None => (self.blob(root, wasm).await?, true),
+            };
+            let compiling = self.engine().compile(id, Arc::new(bytes.clone()), profile, keep);
+            match compiling.await {
+                Ok(module) => Ok(module),
+                Err(CompileError::Overloaded) => Err(Error::Overloaded),
+                Err(error) => Err(self.explain(error, &bytes).await),
+            }
+        };
+        let module = cell.get_or_try_init(load).await?.clone();
+        Ok((cell, module))
+    }
+
+    /// A blob of a registered graph. If it is missing because its module was deleted meanwhile, the
+    /// error says so.
+    async fn blob(&self, root: Digest, wasm: Digest) -> Result<Bytes, Error> {
+        match self.registry().blob(wasm).await {
+            Ok(bytes) => Ok(bytes),
+            Err(error) => {
+                self.registry().resolve(&Reference::Digest(root)).await?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Why a module could not be compiled, in its author's terms: the compiler's own error does not
+    /// tell an invalid module from one that it cannot translate.
+    async fn explain(&self, error: CompileError, wasm: &Bytes) -> Error {
+        let maximum = self.inner.limits.memory_bytes.maximum;
+        match (error, self.validate(wasm).await) {
+            (CompileError::Compiler(_), Err(invalid)) => invalid,
+            (CompileError::Unsupported(_), Ok(Description { initial_memory: bytes, .. }))
+                if bytes > maximum =>
+            {
+                Error::InitialMemory { bytes, maximum }
+            }
+            (error, _) => error.into(),
+        }
+    }
+
+    /// Validates and describes a module.
+    pub(crate) async fn validate(&self, wasm: &Bytes) -> Result<Description, Error> {
+        if wasm.len() <= LARGE_WASM {
+            return self.engine().validate(wasm).map_err(Error::Module);
+        }
+        let (engine, wasm) = (Arc::clone(self.engine()), wasm.clone());
+        blocking(move || engine.validate(&wasm)).await?.map_err(Error::Module)
+    }
+}
+
+/// The root of a graph, as it was sent.
+#[derive(Clone, Debug)]
+struct Root {
+    wasm: Bytes,
+    keep: bool,
+}
+
+/// Runs what takes long on a thread where it may.
+pub(crate) async fn blocking<T: Send + 'static>(
+    function: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(function).await.map_err(internal)
+}
+
+pub(crate) fn internal(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Internal(Box::new(error))
+}

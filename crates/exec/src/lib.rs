@@ -1,0 +1,63 @@
+//! The use cases: register, describe and call modules.
+//!
+//! [`Exec`] joins the registry, which knows what a name means, and the engine, which runs what it
+//! means. It knows neither HTTP nor where things are kept.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use wasm_exec::{Call, Exec, Limits, Links, RequestedLimits, Source, Style, Target};
+//! use wasm_exec_engine::{ArtifactStore, Engine, EngineConfig};
+//! use wasm_exec_registry::{RedbBackend, Registry};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::new(EngineConfig::default(), ArtifactStore::in_memory(1 << 20))?;
+//! let registry = Registry::new(Arc::new(RedbBackend::in_memory(1 << 20)?));
+//! let exec = Exec::new(engine, registry, Limits::default());
+//!
+//! let wat = r#"(module (func (export "two") (result i32) (i32.const 2)))"#;
+//! let wasm = exec.decode(Source::Wat(wat)).await?;
+//! exec.register(Some("utils"), wasm, Links::none()).await?;
+//! let answer = exec
+//!     .call(Call {
+//!         target: Target::Module("utils"),
+//!         function: "two",
+//!         params: &[],
+//!         limits: RequestedLimits::default(),
+//!         style: Style::Plain,
+//!     })
+//!     .await?;
+//! assert_eq!(answer.result, Ok("[2]".to_owned()));
+//! # Ok(())
+//! # }
+//! ```
+
+mod call;
+mod describe;
+mod error;
+mod exec;
+mod limits;
+mod programs;
+mod register;
+mod source;
+pub mod values;
+
+pub use call::{Answer, BacktraceFrame, Call, Failure, FailureKind, Target, TrapReport};
+pub use describe::{Blob, ModuleDescription};
+pub use error::{Error, MAXIMUM_LISTED_EXPORTS};
+pub use exec::{Exec, Statistics};
+pub use limits::{LimitTooHigh, Limits, RequestedLimits, Setting};
+pub use programs::ReadyProgram;
+pub use register::{Links, Registered};
+pub use source::{Source, SourceError};
+pub use values::{InvalidParams, Style};
+
+/// The engine's types that answers are made of.
+pub use wasm_exec_engine::{
+    CompileError, Description, EngineConfig, Export, Import, InvalidModule, Item, LinkError, Usage,
+};
+/// The registry's types that requests and answers are made of.
+pub use wasm_exec_registry::{
+    DeleteError, Digest, GraphError, GraphLimits, InvalidName, ListQuery, MAX_PAGE, ModuleRecord,
+    Name, NameTakenReason, Page, RegisterError, RegistryError, StorageError, Summary,
+};

@@ -1,0 +1,124 @@
+//! What one request may use: the operator's defaults and maxima, and what a request asks for.
+
+use std::time::Duration;
+
+use wasm_exec_engine::CallLimits;
+use wasm_exec_registry::GraphLimits;
+
+/// What a request gets if it asks for nothing, and the most it can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// What a request gets that asks for nothing.
+    pub default: u64,
+    /// The most a request can ask for.
+    pub maximum: u64,
+}
+
+/// The operator's limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Of a call, in milliseconds, waiting and compiling not included.
+    pub timeout_ms: Setting,
+    /// Memory of a call, in bytes, summed over its graph.
+    pub memory_bytes: Setting,
+    /// The most fuel a call can ask for; without asking, it is not metered.
+    pub fuel_maximum: u64,
+    /// Output of a call, in bytes: the JSON text of its results.
+    pub output_bytes: Setting,
+    /// The most bytes a Wasm binary may have, printed text included.
+    pub wasm_bytes: u64,
+    /// How large a linked graph may be.
+    pub graph: GraphLimits,
+    /// How many programs are kept ready.
+    pub ready_programs: u64,
+    /// How much memory and mapped file ready programs may take, in bytes.
+    pub ready_bytes: u64,
+    /// How many memory mappings ready programs may take.
+    pub ready_mappings: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            timeout_ms: Setting { default: 1_000, maximum: 60_000 },
+            memory_bytes: Setting { default: 64 << 20, maximum: 256 << 20 },
+            fuel_maximum: (1 << 53) - 1,
+            output_bytes: Setting { default: 1 << 20, maximum: 16 << 20 },
+            wasm_bytes: 32 << 20,
+            graph: GraphLimits::default(),
+            ready_programs: 10_000,
+            ready_bytes: 1 << 30,
+            // Of 65,530 that Linux gives a process; the pool of instances needs the others.
+            ready_mappings: 32_768,
+        }
+    }
+}
+
+/// What a request asks for; `None` is the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequestedLimits {
+    /// Milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// Bytes.
+    pub memory_bytes: Option<u64>,
+    /// Fuel; a call that asks for some is metered.
+    pub fuel: Option<u64>,
+    /// Bytes.
+    pub output_bytes: Option<u64>,
+}
+
+/// A request asks for more than the operator allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("limits.{limit}: {asked} is more than the maximum of {maximum}")]
+pub struct LimitTooHigh {
+    /// The limit's name in requests.
+    pub limit: &'static str,
+    /// What was asked for.
+    pub asked: u64,
+    /// The most it may be.
+    pub maximum: u64,
+}
+
+impl Limits {
+    /// A request's limits: what it asks for where it does, the defaults elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// When it asks for more than the maximum.
+    pub(crate) fn grant(&self, asked: &RequestedLimits) -> Result<Granted, LimitTooHigh> {
+        let timeout = pick("timeout_ms", asked.timeout_ms, self.timeout_ms)?;
+        let memory = pick("memory_bytes", asked.memory_bytes, self.memory_bytes)?;
+        let output = pick("output_bytes", asked.output_bytes, self.output_bytes)?;
+        let fuel = match asked.fuel {
+            Some(asked) if asked > self.fuel_maximum => {
+                return Err(LimitTooHigh { limit: "fuel", asked, maximum: self.fuel_maximum });
+            }
+            fuel => fuel,
+        };
+        Ok(Granted {
+            call: CallLimits {
+                timeout: Duration::from_millis(timeout),
+                memory_bytes: usize::try_from(memory).unwrap_or(usize::MAX),
+                fuel,
+            },
+            output_bytes: usize::try_from(output).unwrap_or(usize::MAX),
+        })
+    }
+}
+
+/// The limits that a call runs with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Granted {
+    pub(crate) call: CallLimits,
+    pub(crate) output_bytes: usize,
+}
+
+fn pick(limit: &'static str, asked: Option<u64>, setting: Setting) -> Result<u64, LimitTooHigh> {
+    match asked {
+        Some(asked) if asked > setting.maximum => {
+            Err(LimitTooHigh { limit, asked, maximum: setting.maximum })
+        }
+        Some(asked) => Ok(asked),
+        None => Ok(setting.default),
+    }
+}

@@ -1,0 +1,99 @@
+//! Between a guest's values and JSON.
+//!
+//! Each parameter is decoded straight from its JSON text by the type the function wants, so no digit
+//! is lost on the way through a number type of the JSON library. What comes out can be put in again:
+//! Wasm → JSON → Wasm is the identity on bits, NaN payloads and the sign of zero included.
+//!
+//! Two styles: *plain* (`4`, `"-7"`, `"nan:0x200000"`), and *tagged*, the original's (`{"I32":4}`).
+
+mod decode;
+mod encode;
+mod float;
+mod schema;
+
+use std::fmt;
+
+pub use decode::decode;
+pub use encode::{encode, encode_value};
+pub use schema::{Direction, schema};
+
+/// How values are written in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// The value alone; 64-bit integers are decimal strings in answers.
+    Plain,
+    /// Answers name the type: `{"I32":4}`. Parameters may.
+    Tagged,
+}
+
+/// Parameters that are not what a function takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvalidParams {
+    /// Too many or too few.
+    Count {
+        /// How many the function takes.
+        expected: usize,
+        /// How many were given.
+        found: usize,
+    },
+    /// One does not fit its type.
+    Value {
+        /// Which parameter, from 0.
+        index: usize,
+        /// Its type, in the syntax of the text format.
+        expected: String,
+        /// What was given, shortened if it is long.
+        found: String,
+        /// What is wrong with it.
+        reason: Reason,
+    },
+}
+
+/// What is wrong with a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It is another kind of JSON value.
+    Type,
+    /// It is a number the type cannot hold.
+    Range,
+    /// An integer has to be written with digits only.
+    NotAnInteger,
+    /// A string that is none of the type's notations.
+    Notation,
+    /// The type has no value that can be passed.
+    NoValue,
+    /// The tag names another type.
+    Tag,
+}
+
+impl Reason {
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Type => "",
+            Self::Range => " (out of range)",
+            Self::NotAnInteger => " (an integer is written with digits only)",
+            Self::Notation => " (not a notation of this type)",
+            Self::NoValue => " (no reference but null can be passed)",
+            Self::Tag => " (the tag names another type)",
+        }
+    }
+}
+
+impl fmt::Display for InvalidParams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count { expected, found } => {
+                let s = if *expected == 1 { "" } else { "s" };
+                write!(f, "params: the function takes {expected} parameter{s}, got {found}")
+            }
+            Self::Value { index, expected, found, reason } => {
+                write!(f, "params[{index}]: expected {expected}, got {found}{}", reason.hint())
+            }
+        }
+    }
+}
+
+impl std::error::Error for InvalidParams {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! From JSON text to values.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use wasm_exec_engine::{Value, ValueType, Values};
+
+use super::{InvalidParams, Reason, Style, float};
+
+/// The longest piece of a wrong parameter that an error repeats, in bytes.
+const MAXIMUM_QUOTE: usize = 64;
+
+/// Decodes a call's parameters by the types of its function.
+///
+/// # Errors
+///
+/// [`InvalidParams`] names the first parameter that does not fit.
+pub fn decode(
+    params: &[&RawValue],
+    types: &[ValueType],
+    style: Style,
+) -> Result<Values, InvalidParams> {
+    if params.len() != types.len() {
+        return Err(InvalidParams::Count { expected: types.len(), found: params.len() });
+    }
+    params
+        .iter()
+        .zip(types)
+        .enumerate()
+        .map(|(index, (param, ty))| {
+            decode_value(param.get(), *ty, style).map_err(|reason| InvalidParams::Value {
+                index,
+                expected: ty.to_string(),
+                found: quote(param.get()),
+                reason,
+            })
+        })
+        .collect()
+}
+
+fn decode_value(json: &str, ty: ValueType, style: Style) -> Result<Value, Reason> {
+    match style {
+        Style::Tagged if json.starts_with('{') => {
+            let (tagged, json) = Tagged::parse(json).ok_or(Reason::Type)?;
+            if tagged != ty { Err(Reason::Tag) } else { decode_plain(json, ty, style) }
+        }
+        _ => decode_plain(json, ty, style),
+    }
+}
+
+fn decode_plain(json: &str, ty: ValueType, style: Style) -> Result<Value, Reason> {
+    match ty {
+        ValueType::I32 => integer(json, i32::MIN.into(), u32::MAX.into())
+            // From 2³¹ on it reads as two's complement.
+            .map(|value| Value::I32(value as i32)),
+        ValueType::I64 => match json.starts_with('"') {
+            true => integer_string(json).map(|value| Value::I64(value as i64)),
+            false => integer(json, i64::MIN.into(), u64::MAX.into())
+                .map(|value| Value::I64(value as i64)),
+        },
+        ValueType::F32 => float::decode::<f32>(json).map(Value::F32),
+        ValueType::F64 => float::decode::<f64>(json).map(Value::F64),
+        ValueType::V128 => vector(json, style).map(Value::V128),
+        ValueType::Reference { nullable: true, .. } if json == "null" => Ok(Value::Null),
+        ValueType::Reference { .. } => Err(Reason::NoValue),
+    }
+}
+
+/// A JSON integer between two bounds.
+fn integer(json: &str, minimum: i128, maximum: i128) -> Result<i128, Reason> {
+    if !json.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+        return Err(Reason::Type);
+    }
+    if !digits(json) {
+        return Err(Reason::NotAnInteger);
+    }
+    // More digits than an `i128` has are out of every range here.
+    let value = json.parse::<i128>().map_err(|_| Reason::Range)?;
+    if (minimum..=maximum).contains(&value) { Ok(value) } else { Err(Reason::Range) }
+}
+
+/// A 64-bit integer in a JSON string.
+fn integer_string(json: &str) -> Result<i128, Reason> {
+    let text = string(json).ok_or(Reason::Type)?;
+    if !digits(&text) {
+        return Err(Reason::Notation);
+    }
+    integer(&text, i64::MIN.into(), u64::MAX.into())
+}
+
+fn digits(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn vector(json: &str, style: Style) -> Result<u128, Reason> {
+    if style == Style::Tagged && json.starts_with(|first: char| first.is_ascii_digit()) {
+        // The original's notation: one unsigned number.
+        return if digits(json) {
+            json.parse().map_err(|_| Reason::Range)
+        } else {
+            Err(Reason::NotAnInteger)
+        };
+    }
+    let text = string(json).ok_or(Reason::Type)?;
+    let digits = text.strip_prefix("0x").ok_or(Reason::Notation)?;
+    if digits.len() != 32 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Reason::Notation);
+    }
+    u128::from_str_radix(digits, 16).map_err(|_| Reason::Notation)
+}
+
+/// The content of a JSON string.
+pub(super) fn string(json: &str) -> Option<std::borrow::Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] std::borrow::Cow<'a, str>);
+    if !json.starts_with('"') {
+        return None;
+    }
+    serde_json::from_str::<Text<'_>>(json).ok().map(|text| text.0)
+}
+
+/// `{"I32": 2}` and its like.
+#[derive(Deserialize)]
+enum Tagged<'a> {
+    I32(#[serde(borrow)] &'a RawValue),
+    I64(#[serde(borrow)] &'a RawValue),
+    F32(#[serde(borrow)] &'a RawValue),
+    F64(#[serde(borrow)] &'a RawValue),
+    V128(#[serde(borrow)] &'a RawValue),
+}
+
+impl<'a> Tagged<'a> {
+    fn parse(json: &'a str) -> Option<(ValueType, &'a str)> {
+        let (ty, value) = match serde_json::from_str(json).ok()? {
+            Tagged::I32(value) => (ValueType::I32, value),
+            Tagged::I64(value) => (ValueType::I64, value),
+            Tagged::F32(value) => (ValueType::F32, value),
+            Tagged::F64(value) => (ValueType::F64, value),
+            Tagged::V128(value) => (ValueType::V128, value),
+        };
+        Some((ty, value.get()))
+    }
+}
+
+fn quote(json: &str) -> String {
+    if json.len() <= MAXIMUM_QUOTE {
+        return json.to_owned();
+    }
+    let mut end = MAXIMUM_QUOTE;
+    while !json.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}… ({} bytes)", &json[..end], json.len())
+}
