@@ -1,0 +1,177 @@
+//! Who may talk to a server that asks for no keys: programs on this machine, and not web pages.
+//!
+//! A web page can make a browser send requests to a server on the same machine, and by DNS rebinding
+//! read the answers: it has its own name resolve to 127.0.0.1. Such a request carries the page's name
+//! in `Host`, and mostly its origin in `Origin`. So only known hosts are answered for, and foreign
+//! origins are refused.
+
+use std::net::IpAddr;
+
+use http::header::{HOST, ORIGIN};
+use http::{HeaderMap, Uri};
+
+use crate::problem::{Code, Problem};
+
+/// The hosts and origins that are answered.
+#[derive(Debug)]
+pub(crate) struct Access {
+    /// Names besides loopback's, in lower case, without a port.
+    hosts: Vec<String>,
+    /// Whole origins, in lower case: `https://example.org`.
+    origins: Vec<String>,
+    /// Whether any literal address is a host: on a server that listens beyond loopback. Rebinding
+    /// needs a name.
+    literal_addresses: bool,
+}
+
+impl Access {
+    pub(crate) fn new(hosts: &[String], origins: &[String], literal_addresses: bool) -> Self {
+        let lower = |texts: &[String]| texts.iter().map(|text| text.to_ascii_lowercase()).collect();
+        Self { hosts: lower(hosts), origins: lower(origins), literal_addresses }
+    }
+
+    /// # Errors
+    ///
+    /// `forbidden` for a foreign host or origin, `invalid-request` for none or several hosts.
+    pub(crate) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+        let authority = authority(uri, headers)?;
+        let host = host(authority);
+        if !self.answers_for(host) {
+            let detail = format!("this server does not answer for host {host:?}");
+            return Err(Problem::new(Code::Forbidden, detail));
+        }
+        for origin in headers.get_all(ORIGIN) {
+            let origin = origin.to_str().unwrap_or("?");
+            if !self.trusts(origin, authority) {
+                let detail = format!("origin {origin:?} is not allowed");
+                return Err(Problem::new(Code::Forbidden, detail));
+            }
+        }
+        Ok(())
+    }
+
+    fn answers_for(&self, host: &str) -> bool {
+        if host == "localhost" || host == "127.0.0.1" {
+            return true;
+        }
+        let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        if let Ok(address) = literal.unwrap_or(host).parse::<IpAddr>() {
+            return self.literal_addresses || address.to_canonical().is_loopback();
+        }
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        host == "localhost" || host.ends_with(".localhost") || self.hosts.contains(&host)
+    }
+
+    /// A page of this very server says the authority it was asked by; every other origin is foreign.
+    fn trusts(&self, origin: &str, authority: &str) -> bool {
+        let origin = origin.to_ascii_lowercase();
+        let own = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        own == Some(&authority.to_ascii_lowercase()) || self.origins.contains(&origin)
+    }
+}
+
+/// The authority that a request is for: host and perhaps port.
+fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, Problem> {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (uri.authority(), hosts.next(), hosts.next()) {
+        (_, _, Some(_)) => Err(Problem::invalid_request("there are two Host headers")),
+        // HTTP/2 and absolute targets.
+        (Some(authority), _, None) => Ok(authority.as_str()),
+        (None, Some(host), None) => {
+            host.to_str().map_err(|_| Problem::invalid_request("the Host header is not text"))
+        }
+        (None, None, None) => Err(Problem::invalid_request("there is no Host header")),
+    }
+}
+
+/// An authority without its port: digits after the last colon, unless that is within brackets.
+fn host(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn check(access: &Access, host: &str, origin: Option<&str>) -> Result<(), Code> {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_str(host).unwrap());
+        if let Some(origin) = origin {
+            headers.insert(ORIGIN, HeaderValue::from_str(origin).unwrap());
+        }
+        access.check(&Uri::from_static("/"), &headers).map_err(|problem| problem.code)
+    }
+
+    #[test]
+    fn loopback_is_answered_for_and_nothing_else() {
+        let access = Access::new(&["Wasm.Example.org".into()], &[], false);
+        for host in [
+            "localhost",
+            "localhost:4000",
+            "LOCALHOST.",
+            "127.0.0.1:1",
+            "127.9.9.9",
+            "[::1]:4000",
+            "[::ffff:127.0.0.1]",
+            "app.localhost",
+            "wasm.example.org",
+            "WASM.example.org:80",
+        ] {
+            assert_eq!(check(&access, host, None), Ok(()), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "10.0.0.1",
+            "[2001:db8::1]:4000",
+            "",
+            "notlocalhost",
+            "localhost:80:80",
+            "wasm.example.org.evil",
+        ] {
+            assert_eq!(check(&access, host, None), Err(Code::Forbidden), "{host}");
+        }
+        let open = Access::new(&[], &[], true);
+        assert_eq!(check(&open, "10.0.0.1:4000", None), Ok(()));
+        assert_eq!(check(&open, "evil.example", None), Err(Code::Forbidden));
+    }
+
+    #[test]
+    fn foreign_origins_are_refused() {
+        let access = Access::new(&[], &["https://Console.example.org".into()], false);
+        let check = |origin| check(&access, "localhost:4000", Some(origin));
+        for origin in ["http://localhost:4000", "https://console.example.org"] {
+            assert_eq!(check(origin), Ok(()), "{origin}");
+        }
+        for origin in [
+            "http://localhost:3000",
+            "http://localhost",
+            "null",
+            "http://evil.example",
+            "",
+            "https://console.example.org:8443",
+            "file://",
+        ] {
+            assert_eq!(check(origin), Err(Code::Forbidden), "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_request_has_one_host() {
+        let access = Access::new(&[], &[], false);
+        let mut headers = HeaderMap::new();
+        let code = |headers: &HeaderMap| {
+            access.check(&Uri::from_static("/"), headers).map_err(|problem| problem.code)
+        };
+        assert_eq!(code(&headers), Err(Code::InvalidRequest));
+        headers.append(HOST, HeaderValue::from_static("localhost"));
+        headers.append(HOST, HeaderValue::from_static("localhost"));
+        assert_eq!(code(&headers), Err(Code::InvalidRequest));
+    }
+}

@@ -1,0 +1,50 @@
+//! What handlers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use wasm_exec::Exec;
+
+use crate::access::Access;
+use crate::body::Bodies;
+use crate::metrics::Metrics;
+
+/// What handlers share. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct App {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) exec: Exec,
+    pub(crate) bodies: Bodies,
+    pub(crate) access: Access,
+    pub(crate) metrics: Metrics,
+    shutting_down: AtomicBool,
+}
+
+impl App {
+    pub(crate) fn new(exec: Exec, bodies: Bodies, access: Access) -> Self {
+        let metrics = Metrics::new();
+        let shutting_down = AtomicBool::new(false);
+        Self { inner: Arc::new(Inner { exec, bodies, access, metrics, shutting_down }) }
+    }
+
+    /// From here on, new requests are refused.
+    pub(crate) fn shut_down(&self) {
+        self.inner.shutting_down.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        self.inner.shutting_down.load(Ordering::Relaxed)
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.inner
+    }
+}

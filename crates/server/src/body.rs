@@ -1,0 +1,201 @@
+//! Reading a request's body: bounded in bytes, in time and in the memory of all bodies together.
+
+mod decoding;
+
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+use http_body_util::BodyExt;
+use serde::Deserialize;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::problem::{Code, Problem};
+
+/// How long a client may take to send a body.
+const MAXIMUM_TIME: Duration = Duration::from_secs(30);
+
+/// Bodies up to this many bytes are not counted against the memory of all bodies.
+const SMALL: u64 = 64 << 10;
+
+/// The unit that the memory of all bodies is counted in, in bytes.
+const UNIT: u64 = 64 << 10;
+
+/// Bounds on request bodies.
+#[derive(Debug)]
+pub(crate) struct Bodies {
+    maximum: u64,
+    memory: Semaphore,
+}
+
+/// A body, read whole, and the room it takes until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Body<'a> {
+    pub(crate) bytes: Bytes,
+    _room: Option<SemaphorePermit<'a>>,
+}
+
+impl Bodies {
+    /// At most `maximum` bytes a body, before and after decompressing, and about `memory` bytes for
+    /// all that are being read or worked on.
+    pub(crate) fn new(maximum: u64, memory: u64) -> Self {
+        let units = usize::try_from(memory.max(2 * maximum).div_ceil(UNIT)).unwrap_or(usize::MAX);
+        Self { maximum, memory: Semaphore::new(units.min(Semaphore::MAX_PERMITS)) }
+    }
+
+    /// The most bytes a body may have.
+    pub(crate) fn maximum(&self) -> u64 {
+        self.maximum
+    }
+
+    /// Reads and decompresses a body.
+    ///
+    /// # Errors
+    ///
+    /// When it is too large, comes too slowly, breaks off, has an unknown encoding, or there is no
+    /// room for it.
+    pub(crate) async fn read<B>(&self, headers: &HeaderMap, body: B) -> Result<Body<'_>, Problem>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: std::fmt::Display,
+    {
+        let coding = decoding::Coding::of(headers)?;
+        let announced = body.size_hint();
+        if announced.lower() > self.maximum {
+            return Err(self.too_large());
+        }
+        let room = if announced.upper().is_some_and(|bytes| bytes <= SMALL)
+            && coding == decoding::Coding::Identity
+        {
+            None
+        } else {
+            let expanded = match coding {
+                decoding::Coding::Identity => 0,
+                _ => self.maximum,
+            };
+            Some(self.room(announced.upper().unwrap_or(self.maximum).min(self.maximum) + expanded)?)
+        };
+        let bytes = self.in_time(self.collect(body)).await?;
+        let bytes = decoding::decode(coding, bytes, self.maximum)
+            .await
+            .map_err(|error| error.problem(self.maximum))?;
+        Ok(Body { bytes, _room: room })
+    }
+
+    fn room(&self, bytes: u64) -> Result<SemaphorePermit<'_>, Problem> {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        self.memory.try_acquire_many(units).map_err(|_| {
+            Problem::new(Code::Overloaded, "too many large requests are being read; try again")
+        })
+    }
+
+    /// Waits for a body, without a timer if it is there already.
+    async fn in_time(
+        &self,
+        reading: impl Future<Output = Result<Bytes, Problem>>,
+    ) -> Result<Bytes, Problem> {
+        let mut reading = pin!(reading);
+        let ready =
+            std::future::poll_fn(|context| std::task::Poll::Ready(reading.as_mut().poll(context)));
+        if let std::task::Poll::Ready(result) = ready.await {
+            return result;
+        }
+        tokio::time::timeout(MAXIMUM_TIME, reading).await.unwrap_or_else(|_| {
+            let detail = format!("the body took more than {} s to arrive", MAXIMUM_TIME.as_secs());
+            Err(Problem::new(Code::RequestTimeout, detail))
+        })
+    }
+
+    async fn collect<B>(&self, body: B) -> Result<Bytes, Problem>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: std::fmt::Display,
+    {
+        let mut body = pin!(body);
+        let mut first = Bytes::new();
+        let mut all = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| {
+                Problem::invalid_request(format!("the body breaks off: {error}"))
+            })?;
+            // Trailers say nothing here.
+            let Ok(data) = frame.into_data() else { continue };
+            if (first.len() + all.len() + data.len()) as u64 > self.maximum {
+                return Err(self.too_large());
+            }
+            // A body in one piece, as almost all are, is not copied.
+            if first.is_empty() && all.is_empty() {
+                first = data;
+            } else {
+                if all.is_empty() {
+                    all.extend_from_slice(&first);
+                    first.clear();
+                }
+                all.extend_from_slice(&data);
+            }
+        }
+        Ok(if all.is_empty() { first } else { all.freeze() })
+    }
+
+    fn too_large(&self) -> Problem {
+        decoding::DecodeError::TooLarge.problem(self.maximum)
+    }
+}
+
+/// What a body is, by its `Content-Type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ContentType {
+    /// `application/json` or `application/…+json`.
+    Json,
+    /// `application/wasm`
+    Wasm,
+    /// `text/wat`
+    Wat,
+    /// `application/x-www-form-urlencoded`, which curl says if nothing else is said.
+    Form,
+    /// None is given.
+    Missing,
+    /// Any other.
+    Other,
+}
+
+impl ContentType {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let Some(value) = headers.get(header::CONTENT_TYPE) else { return Self::Missing };
+        let value = value.to_str().unwrap_or_default();
+        let essence = value.split(';').next().unwrap_or_default().trim();
+        let is = |name: &str| essence.eq_ignore_ascii_case(name);
+        if is("application/json") || essence.to_ascii_lowercase().ends_with("+json") {
+            Self::Json
+        } else if is("application/wasm") {
+            Self::Wasm
+        } else if is("text/wat") {
+            Self::Wat
+        } else if is("application/x-www-form-urlencoded") {
+            Self::Form
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// The problem of a body that is none of `accepted`.
+pub(crate) fn unsupported(headers: &HeaderMap, accepted: &str) -> Problem {
+    let found = match headers.get(header::CONTENT_TYPE) {
+        Some(value) => format!("{value:?}"),
+        None => "none".to_owned(),
+    };
+    let detail = format!("content type: expected {accepted}, got {found}");
+    Problem::new(Code::UnsupportedMediaType, detail)
+}
+
+/// Reads JSON.
+///
+/// # Errors
+///
+/// When it is broken or not of the shape, with line and column.
+pub(crate) fn json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| Problem::invalid_request(format!("JSON: {error}")))
+}

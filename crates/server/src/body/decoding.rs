@@ -1,0 +1,118 @@
+//! Decompressing bodies, never to more bytes than a body may have.
+
+use std::io::{self, Read};
+
+use bytes::Bytes;
+use http::{HeaderMap, header};
+
+use crate::problem::{Code, Problem};
+
+/// A content coding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coding {
+    Identity,
+    Gzip,
+    Zstd,
+}
+
+/// Why a body could not be decoded.
+#[derive(Debug)]
+pub(super) enum DecodeError {
+    TooLarge,
+    Broken(Coding, String),
+}
+
+impl DecodeError {
+    pub(super) fn problem(self, maximum: u64) -> Problem {
+        match self {
+            Self::TooLarge => {
+                let detail =
+                    format!("the body has more than the {maximum} bytes that are accepted");
+                Problem::new(Code::TooLarge, detail).with("maximum", maximum)
+            }
+            Self::Broken(coding, reason) => {
+                Problem::invalid_request(format!("the body is not {}: {reason}", coding.as_str()))
+            }
+        }
+    }
+}
+
+impl Coding {
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
+        let (Some(value), None) = (values.next(), values.next()) else {
+            return match headers.contains_key(header::CONTENT_ENCODING) {
+                true => Err(unsupported("several codings")),
+                false => Ok(Self::Identity),
+            };
+        };
+        let value = value.to_str().unwrap_or("?").trim().to_ascii_lowercase();
+        match value.as_str() {
+            "identity" | "" => Ok(Self::Identity),
+            "gzip" | "x-gzip" => Ok(Self::Gzip),
+            "zstd" => Ok(Self::Zstd),
+            other => Err(unsupported(other)),
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+fn unsupported(found: &str) -> Problem {
+    let detail = format!("content encoding: expected gzip, zstd or none, got {found:?}");
+    Problem::new(Code::UnsupportedMediaType, detail)
+}
+
+/// Compressed bodies of more bytes than this are decoded off the threads that serve requests; no
+/// coding here expands a byte to more than about a thousand.
+const LARGE: usize = 1 << 10;
+
+/// Decodes a body to at most `maximum` bytes.
+pub(super) async fn decode(
+    coding: Coding,
+    body: Bytes,
+    maximum: u64,
+) -> Result<Bytes, DecodeError> {
+    if coding == Coding::Identity {
+        return Ok(body);
+    }
+    if body.len() <= LARGE && coding == Coding::Gzip {
+        return decode_now(coding, &body, maximum);
+    }
+    let decoding = tokio::task::spawn_blocking(move || decode_now(coding, &body, maximum));
+    let crashed = |_| Err(DecodeError::Broken(coding, "it cannot be decoded".to_owned()));
+    decoding.await.unwrap_or_else(crashed)
+}
+
+fn decode_now(coding: Coding, body: &[u8], maximum: u64) -> Result<Bytes, DecodeError> {
+    let broken = |error: String| DecodeError::Broken(coding, error);
+    match coding {
+        Coding::Identity => read_all(body, maximum),
+        Coding::Gzip => read_all(flate2::read::MultiGzDecoder::new(body), maximum),
+        Coding::Zstd => {
+            let decoder = ruzstd::decoding::StreamingDecoder::new(body);
+            read_all(decoder.map_err(|error| broken(error.to_string()))?, maximum)
+        }
+    }
+    .map_err(|error| match error {
+        ReadError::TooLarge => DecodeError::TooLarge,
+        ReadError::Io(error) => broken(error.to_string()),
+    })
+}
+
+enum ReadError {
+    TooLarge,
+    Io(io::Error),
+}
+
+fn read_all(decoder: impl Read, maximum: u64) -> Result<Bytes, ReadError> {
+    let mut decoded = Vec::new();
+    decoder.take(maximum + 1).read_to_end(&mut decoded).map_err(ReadError::Io)?;
+    if decoded.len() as u64 > maximum { Err(ReadError::TooLarge) } else { Ok(decoded.into()) }
+}

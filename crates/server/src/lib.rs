@@ -1,0 +1,31 @@
+//! The HTTP server: routes, request and response types, problems.
+//!
+//! A [`Server`] is a value: [`bind`](Server::bind) it, [`run`](Server::run) it until something says
+//! to shut down. Handlers extract, make one call into [`wasm_exec::Exec`], and respond.
+//!
+//! ```no_run
+//! # async fn example(exec: wasm_exec::Exec) -> Result<(), Box<dyn std::error::Error>> {
+//! use wasm_exec_server::{Server, ServerConfig};
+//!
+//! let server = Server::bind(ServerConfig::default(), exec).await?;
+//! println!("listening on {:?}", server.addresses());
+//! server.run(async { tokio::signal::ctrl_c().await.expect("signals work") }).await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod access;
+mod app;
+mod body;
+mod metrics;
+mod negotiation;
+mod openapi;
+mod problem;
+mod reply;
+mod routes;
+mod serve;
+mod server;
+
+pub use openapi::document as openapi_document;
+pub use problem::Code;
+pub use server::{BindError, Server, ServerConfig};

@@ -1,0 +1,176 @@
+//! The OpenAPI 3.1 document, made from the types and the handlers.
+//!
+//! What each operation answers when it succeeds stands beside its handler. Which problems it can
+//! answer with is listed here, since most are the same for all.
+
+use serde_json::{Map, Value, json};
+use utoipa::OpenApi;
+
+use crate::Code;
+use crate::routes::{call, health, index, limits, modules, original, problems};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "wasm-exec-api",
+        description = "Runs WebAssembly: any exported function, plain JSON, limits in every request.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    tags(
+        (name = "original", description = "The original three routes"),
+        (name = "modules", description = "Registered modules"),
+        (name = "calls", description = "Calling functions"),
+        (name = "operations", description = "About the server"),
+    ),
+    paths(
+        original::run_wasm, original::register_module, original::execute_module,
+        modules::list_modules, modules::post_module, modules::get_module, modules::put_module,
+        modules::delete_module, modules::download::get_wasm, modules::download::get_wat,
+        call::call_function, call::call,
+        index::get_index, index::get_openapi, limits::get_limits,
+        problems::list_problems, problems::get_problem,
+        health::get_health, health::get_readiness, health::get_metrics,
+    ),
+    components(schemas(call::Trap)),
+)]
+struct Document;
+
+/// Problems that every operation can answer with.
+const ALWAYS: &[Code] =
+    &[Code::InvalidRequest, Code::Forbidden, Code::MethodNotAllowed, Code::ShuttingDown];
+
+/// Problems of operations that choose the form of their answer.
+const NEGOTIATED: &[Code] = &[Code::NotAcceptable];
+
+/// Problems of operations that read a body.
+const WITH_BODY: &[Code] = &[
+    Code::RequestTimeout,
+    Code::TooLarge,
+    Code::UnsupportedMediaType,
+    Code::Overloaded,
+    Code::Internal,
+];
+
+/// Problems of operations that take Wasm.
+const WITH_WASM: &[Code] = &[
+    Code::InvalidWasm,
+    Code::InvalidWat,
+    Code::UnsupportedFeature,
+    Code::CompileLimit,
+    Code::MemoryLimit,
+    Code::LinkError,
+    Code::InvalidName,
+    Code::UnknownModule,
+];
+
+/// Problems of operations that call a function of a module.
+const WITH_CALL: &[Code] = &[
+    Code::InvalidName,
+    Code::UnknownModule,
+    Code::UnknownFunction,
+    Code::InvalidParams,
+    Code::LimitTooHigh,
+    Code::CompileLimit,
+    Code::LinkError,
+    Code::Trap,
+    Code::Timeout,
+    Code::FuelExhausted,
+    Code::MemoryLimit,
+    Code::StackOverflow,
+    Code::OutputLimit,
+];
+
+/// Problems of operations that read what is registered.
+const WITH_MODULE: &[Code] = &[Code::InvalidName, Code::UnknownModule, Code::Internal];
+
+fn problems_of(operation: &str) -> Vec<&'static [Code]> {
+    match operation {
+        "run_wasm" => vec![WITH_BODY, WITH_WASM, WITH_CALL],
+        "call" => vec![NEGOTIATED, WITH_BODY, WITH_WASM, WITH_CALL],
+        "execute_module" => vec![WITH_BODY, WITH_CALL],
+        "call_function" => vec![NEGOTIATED, WITH_BODY, WITH_CALL],
+        "register_module" => vec![WITH_BODY, WITH_WASM, &[Code::NameTaken, Code::StorageFull]],
+        "put_module" | "post_module" => {
+            vec![NEGOTIATED, WITH_BODY, WITH_WASM, &[Code::NameTaken, Code::StorageFull]]
+        }
+        "get_module" | "get_wasm" => vec![NEGOTIATED, WITH_MODULE],
+        "get_wat" => vec![NEGOTIATED, WITH_MODULE, &[Code::TooLarge]],
+        "delete_module" => vec![WITH_MODULE, &[Code::InUse, Code::StorageFull]],
+        "list_modules" => vec![NEGOTIATED, &[Code::Internal]],
+        "get_problem" => vec![NEGOTIATED, &[Code::NotFound]],
+        "get_readiness" => vec![&[Code::Internal, Code::StorageFull]],
+        "get_health" | "get_metrics" => vec![],
+        _ => vec![NEGOTIATED],
+    }
+}
+
+/// The document, as JSON.
+pub fn document() -> String {
+    // Its types have string keys only, so they do not fail to serialize into memory.
+    let mut document = serde_json::to_value(Document::openapi()).unwrap_or_default();
+    let operations = document["paths"]
+        .as_object_mut()
+        .into_iter()
+        .flat_map(|paths| paths.values_mut())
+        .filter_map(Value::as_object_mut)
+        .flat_map(|methods| methods.values_mut());
+    for operation in operations {
+        let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+        let mut codes: Vec<Code> = [&[ALWAYS], &*problems_of(&id)].concat().concat();
+        codes.sort_by_key(|code| (code.status().as_u16(), code.as_str()));
+        codes.dedup();
+        if let Some(responses) = operation["responses"].as_object_mut() {
+            for codes in codes.chunk_by(|a, b| a.status() == b.status()) {
+                responses.insert(codes[0].status().as_str().to_owned(), response(codes));
+            }
+        }
+    }
+    document["components"]["schemas"]["Problem"] = problem_schema();
+    serde_json::to_string_pretty(&document).unwrap_or_default()
+}
+
+/// The response of a status, with an example of each code that it can have.
+fn response(codes: &[Code]) -> Value {
+    let titles: Vec<_> = codes.iter().map(|code| format!("`{}`", code.as_str())).collect();
+    let examples: Map<String, Value> = codes
+        .iter()
+        .map(|code| {
+            let example = json!({
+                "type": format!("/problems/{}", code.as_str()),
+                "title": code.title(),
+                "status": code.status().as_u16(),
+                "code": code.as_str(),
+                "detail": code.explanation(),
+            });
+            (code.as_str().to_owned(), json!({ "summary": code.title(), "value": example }))
+        })
+        .collect();
+    json!({
+        "description": titles.join(", "),
+        "content": { "application/problem+json": {
+            "schema": { "$ref": "#/components/schemas/Problem" },
+            "examples": examples,
+        }},
+    })
+}
+
+fn problem_schema() -> Value {
+    let codes: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    json!({
+        "type": "object",
+        "description": "RFC 9457 problem details. Codes have members of their own besides these; \
+                        clients ignore those they do not know.",
+        "required": ["type", "title", "status", "code", "detail"],
+        "properties": {
+            "type": { "type": "string", "format": "uri-reference" },
+            "title": { "type": "string" },
+            "status": { "type": "integer" },
+            "code": { "type": "string", "examples": codes },
+            "detail": { "type": "string" },
+            "outcome": { "type": "string", "description": "The code, when a guest failed." },
+            "module": { "type": "string", "description": "The digest of the module called." },
+            "usage": { "$ref": "#/components/schemas/Usage" },
+            "trap": { "$ref": "#/components/schemas/Trap" },
+        },
+    })
+}

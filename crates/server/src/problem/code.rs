@@ -1,0 +1,108 @@
+//! The stable codes of problems: each has one status and one explanation.
+
+use http::StatusCode;
+
+macro_rules! codes {
+    ($($variant:ident $text:literal $status:ident $title:literal $explanation:literal;)*) => {
+        /// The stable part of a problem.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $(#[doc = $explanation] $variant,)*
+        }
+
+        impl Code {
+            /// Every code that this server can answer with.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The code as clients read it.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// Its one status.
+            pub fn status(self) -> StatusCode {
+                match self { $(Self::$variant => StatusCode::$status,)* }
+            }
+
+            /// What kind of problem it is, in a few words.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title,)* }
+            }
+
+            /// What it means and what to do, for a person to read.
+            pub fn explanation(self) -> &'static str {
+                match self { $(Self::$variant => $explanation,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    InvalidRequest "invalid-request" BAD_REQUEST "Invalid request"
+        "The request cannot be read: broken JSON, a member that does not exist, a value of the wrong kind, broken hex or base64. The detail says where.";
+    Forbidden "forbidden" FORBIDDEN "Forbidden"
+        "The request comes from a web page of another origin, or names a host that this server does not answer for. Start it with --host or --allow-origin to change that.";
+    UnknownModule "unknown-module" NOT_FOUND "Unknown module"
+        "No module is registered under this name or digest.";
+    UnknownFunction "unknown-function" NOT_FOUND "Unknown function"
+        "The module exports no function of this name. The member `exports` lists those that it does.";
+    NotFound "not-found" NOT_FOUND "Not found"
+        "There is nothing at this path.";
+    MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "Method not allowed"
+        "The path exists, but not for this method. The header Allow lists those that it has.";
+    NotAcceptable "not-acceptable" NOT_ACCEPTABLE "Not acceptable"
+        "The header Accept excludes every form that the answer has.";
+    RequestTimeout "request-timeout" REQUEST_TIMEOUT "Request timeout"
+        "The client sent its request too slowly.";
+    NameTaken "name-taken" CONFLICT "Name taken"
+        "The name is registered with other content, or its label is in use in the other way (with or without versions). Names keep their content until they are deleted.";
+    InUse "in-use" CONFLICT "In use"
+        "The module was not registered without a name, and others still use it.";
+    TooLarge "too-large" PAYLOAD_TOO_LARGE "Too large"
+        "The request or the module has more bytes than are accepted. The member `maximum` says how many are.";
+    UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "Unsupported media type"
+        "The content type or encoding of the body is none that this route reads.";
+    InvalidWasm "invalid-wasm" UNPROCESSABLE_ENTITY "Invalid WebAssembly"
+        "The bytes are not a valid module. The members `offset` and `reason` say where and why.";
+    InvalidWat "invalid-wat" UNPROCESSABLE_ENTITY "Invalid WebAssembly text"
+        "The text does not follow the grammar of the text format. The members `line` and `column` say where.";
+    UnsupportedFeature "unsupported-feature" UNPROCESSABLE_ENTITY "Unsupported feature"
+        "The module is valid WebAssembly, but uses a part of it that is switched off here, or more of something than a call can have.";
+    CompileLimit "compile-limit" UNPROCESSABLE_ENTITY "Compile limit"
+        "The module takes more time to compile than is allowed, or the compiler gives up on it.";
+    LinkError "link-error" UNPROCESSABLE_ENTITY "Link error"
+        "An import is not satisfied, or by something of another type, or a link is not used, or the linked graph is too large. The detail says which import and what was found.";
+    InvalidParams "invalid-params" UNPROCESSABLE_ENTITY "Invalid parameters"
+        "The parameters are not what the function takes. The members `index` and `expected` say which one and what it should be.";
+    InvalidName "invalid-name" UNPROCESSABLE_ENTITY "Invalid name"
+        "The name does not follow the grammar `[namespace:]label[@version]`.";
+    LimitTooHigh "limit-too-high" UNPROCESSABLE_ENTITY "Limit too high"
+        "The request asks for more than the operator allows. `GET /v1/limits` lists the maxima.";
+    Trap "trap" UNPROCESSABLE_ENTITY "The guest trapped"
+        "The guest did something that ends it. The member `trap` says what and where.";
+    Timeout "timeout" UNPROCESSABLE_ENTITY "Timeout"
+        "The call did not end within its time. Ask for more with `limits.timeout_ms`.";
+    FuelExhausted "fuel-exhausted" UNPROCESSABLE_ENTITY "Fuel exhausted"
+        "The call used up its fuel. Ask for more with `limits.fuel`.";
+    MemoryLimit "memory-limit" UNPROCESSABLE_ENTITY "Memory limit"
+        "The initial memory does not fit, or the guest could not go on after more was refused. Ask for more with `limits.memory_bytes`.";
+    StackOverflow "stack-overflow" UNPROCESSABLE_ENTITY "Stack overflow"
+        "The guest's calls are nested too deeply.";
+    OutputLimit "output-limit" UNPROCESSABLE_ENTITY "Output limit"
+        "The results are larger than the call may return. Ask for more with `limits.output_bytes`.";
+    Overloaded "overloaded" SERVICE_UNAVAILABLE "Overloaded"
+        "As many requests as the server takes at once are running and waiting. Try again later.";
+    ShuttingDown "shutting-down" SERVICE_UNAVAILABLE "Shutting down"
+        "The server is ending what it has begun and takes nothing new.";
+    Internal "internal" INTERNAL_SERVER_ERROR "Internal error"
+        "Something went wrong that is not the client's doing. The log has the cause under the request's id.";
+    StorageFull "storage-full" INSUFFICIENT_STORAGE "Storage full"
+        "The server's storage is full or cannot be written. Nothing was registered.";
+}
+
+impl Code {
+    /// The code that clients read as `text`.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == text)
+    }
+}

@@ -1,0 +1,186 @@
+//! Which problem each error of the use cases is. No wildcard arms: a new error has to be placed.
+
+use serde_json::json;
+use wasm_exec::{
+    CompileError, DeleteError, Error, GraphError, InvalidModule, InvalidParams, LinkError,
+    NameTakenReason, RegisterError, RegistryError, SourceError, StorageError,
+};
+
+use super::{Code, Problem};
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let detail = error.to_string();
+        let problem = |code| Self::new(code, detail.clone());
+        match error {
+            Error::Source(error) => source(error, detail),
+            Error::Module(InvalidModule::Invalid { offset, reason }) => {
+                problem(Code::InvalidWasm).with("offset", offset).with("reason", reason)
+            }
+            Error::Module(InvalidModule::Unsupported { offset, reason }) => {
+                let problem = problem(Code::UnsupportedFeature).with("reason", reason);
+                match offset {
+                    Some(offset) => problem.with("offset", offset),
+                    None => problem,
+                }
+            }
+            Error::Compile(error) => compile(error, detail),
+            Error::InitialMemory { bytes, maximum } => problem(Code::MemoryLimit)
+                .with("outcome", Code::MemoryLimit.as_str())
+                .with("initial_bytes", bytes)
+                .with("maximum", maximum),
+            Error::Link { module, error } => {
+                let problem = link(error, detail);
+                match module {
+                    Some(module) => problem.with("in", module.to_string()),
+                    None => problem,
+                }
+            }
+            Error::Links(_) => problem(Code::LinkError),
+            Error::Graph(error) => graph(error, detail),
+            Error::Name(_) => problem(Code::InvalidName),
+            Error::Registry(error) => registry(error, detail),
+            Error::Register(error) => register(error, detail),
+            Error::Delete(error) => delete(error, detail),
+            Error::UnknownFunction { function, found, exports } => {
+                let problem = problem(Code::UnknownFunction)
+                    .with("function", function)
+                    .with("exports", exports);
+                match found {
+                    Some(kind) => problem.with("found", kind),
+                    None => problem,
+                }
+            }
+            Error::Params(error) => params(error, detail),
+            Error::Limit(error) => problem(Code::LimitTooHigh)
+                .with("limit", error.limit)
+                .with("maximum", error.maximum),
+            Error::Overloaded => problem(Code::Overloaded),
+            Error::Internal(cause) => internal(cause),
+        }
+    }
+}
+
+fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Problem {
+    Problem::new(Code::Internal, "internal error").because(cause)
+}
+
+fn source(error: SourceError, detail: String) -> Problem {
+    match error {
+        SourceError::OddHex { .. } | SourceError::NotBase64 { .. } => {
+            Problem::invalid_request(detail)
+        }
+        SourceError::NotHex { position, .. } => {
+            Problem::invalid_request(detail).with("position", position)
+        }
+        SourceError::InvalidText(error) => Problem::new(Code::InvalidWat, detail)
+            .with("line", error.line)
+            .with("column", error.column)
+            .with("reason", error.reason),
+        SourceError::TooLarge { size, maximum } => {
+            Problem::new(Code::TooLarge, detail).with("size", size).with("maximum", maximum)
+        }
+    }
+}
+
+fn compile(error: CompileError, detail: String) -> Problem {
+    match error {
+        CompileError::Timeout { limit } => Problem::new(Code::CompileLimit, detail)
+            .with("limit", "compile_timeout_ms")
+            .with("maximum", u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+        CompileError::Compiler(_) | CompileError::Crashed => {
+            Problem::new(Code::CompileLimit, detail).with("limit", "compiler")
+        }
+        CompileError::Unsupported(_) => Problem::new(Code::UnsupportedFeature, detail),
+        CompileError::Overloaded => Problem::new(Code::Overloaded, detail),
+    }
+}
+
+fn link(error: LinkError, detail: String) -> Problem {
+    let problem = Problem::new(Code::LinkError, detail);
+    let import = |module: String, name: String| json!({ "module": module, "name": name });
+    match error {
+        LinkError::NoLink { module, name, expected, .. }
+        | LinkError::NoExport { module, name, expected, .. } => {
+            problem.with("import", import(module, name)).with("expected", expected)
+        }
+        LinkError::Mismatch { module, name, expected, found, .. } => problem
+            .with("import", import(module, name))
+            .with("expected", expected)
+            .with("found", found),
+        LinkError::Unused { module, .. } => problem.with("link", module),
+        LinkError::TooLarge { maximum, .. } => problem.with("maximum", maximum),
+    }
+}
+
+fn graph(error: GraphError, detail: String) -> Problem {
+    match error {
+        GraphError::TooManyModules { maximum } | GraphError::TooDeep { maximum } => {
+            Problem::new(Code::LinkError, detail).with("maximum", maximum)
+        }
+        GraphError::Registry(error) => registry(error, detail),
+    }
+}
+
+fn registry(error: RegistryError, detail: String) -> Problem {
+    match error {
+        RegistryError::UnknownName(_) | RegistryError::UnknownDigest { .. } => {
+            Problem::new(Code::UnknownModule, detail)
+        }
+        RegistryError::Storage(error) => storage(error),
+        error @ RegistryError::Corrupt { .. } => internal(error),
+    }
+}
+
+fn register(error: RegisterError, detail: String) -> Problem {
+    match error {
+        RegisterError::NameTaken { name, by, reason } => {
+            let problem = Problem::new(Code::NameTaken, detail)
+                .with("name", name.as_str())
+                .with("by", by.as_str());
+            match reason {
+                NameTakenReason::OtherContent { digest }
+                | NameTakenReason::WasOtherContent { digest } => {
+                    problem.with("digest", digest.to_string())
+                }
+                NameTakenReason::Versioned | NameTakenReason::Unversioned => problem,
+            }
+        }
+        RegisterError::UnknownLink { import, digest } => Problem::new(Code::LinkError, detail)
+            .with("link", import)
+            .with("digest", digest.to_string()),
+        RegisterError::Storage(error) => storage(error),
+    }
+}
+
+fn delete(error: DeleteError, detail: String) -> Problem {
+    match error {
+        DeleteError::Registry(error) => registry(error, detail),
+        DeleteError::InUse { digest, by } => Problem::new(Code::InUse, detail)
+            .with("digest", digest.to_string())
+            .with("names", by.names)
+            .with("links", by.links),
+        DeleteError::Storage(error) => storage(error),
+    }
+}
+
+fn storage(error: StorageError) -> Problem {
+    match error {
+        StorageError::Full(_) | StorageError::ReadOnly(_) => {
+            Problem::new(Code::StorageFull, error.to_string()).because(error)
+        }
+        error @ (StorageError::Corrupt { .. } | StorageError::Io(_)) => internal(error),
+    }
+}
+
+fn params(error: InvalidParams, detail: String) -> Problem {
+    let problem = Problem::new(Code::InvalidParams, detail);
+    match error {
+        InvalidParams::Count { expected, found } => {
+            problem.with("expected", expected).with("found", found)
+        }
+        InvalidParams::Value { index, expected, found, reason: _ } => {
+            problem.with("index", index).with("expected", expected).with("found", found)
+        }
+    }
+}

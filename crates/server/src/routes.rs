@@ -1,0 +1,173 @@
+//! The routes: which there are, and which path leads where.
+//!
+//! One file a resource, its handlers beside its request and response types. The routes that call
+//! functions are matched by [`Hot::of`] before the router is asked, which costs a tenth of a request.
+
+pub(crate) mod call;
+pub(crate) mod health;
+pub(crate) mod index;
+pub(crate) mod limits;
+pub(crate) mod modules;
+pub(crate) mod original;
+pub(crate) mod problems;
+mod source;
+
+use std::borrow::Cow;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+use crate::app::App;
+use crate::problem::{Code, Problem};
+use crate::reply::Handled;
+
+macro_rules! routes {
+    ($($variant:ident $name:literal,)*) => {
+        /// A route, for counting and for the log: by its operation, not its path.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Route {
+            $($variant,)*
+        }
+
+        impl Route {
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            pub(crate) fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+routes! {
+    RunWasm "run_wasm",
+    RegisterModule "register_module",
+    ExecuteModule "execute_module",
+    CallFunction "call_function",
+    CallInline "call",
+    Modules "modules",
+    Other "other",
+}
+
+/// A request for a route that calls a function.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Hot<'a> {
+    /// `POST /`
+    RunWasm,
+    /// `POST /execute`
+    ExecuteModule,
+    /// `POST /v1/call`
+    Call,
+    /// `POST /v1/modules/{module}/functions/{function}`, both still percent-encoded.
+    CallFunction {
+        /// A name or digest.
+        module: &'a str,
+        /// The function's name.
+        function: &'a str,
+    },
+}
+
+impl<'a> Hot<'a> {
+    pub(crate) fn of(method: &Method, path: &'a str) -> Option<Self> {
+        if method != Method::POST {
+            return None;
+        }
+        match path {
+            "/" => Some(Self::RunWasm),
+            "/execute" => Some(Self::ExecuteModule),
+            "/v1/call" => Some(Self::Call),
+            _ => {
+                let (module, function) =
+                    path.strip_prefix("/v1/modules/")?.split_once("/functions/")?;
+                let segments = !module.is_empty() && !function.is_empty();
+                (segments && !module.contains('/') && !function.contains('/'))
+                    .then_some(Self::CallFunction { module, function })
+            }
+        }
+    }
+
+    pub(crate) fn route(&self) -> Route {
+        match self {
+            Self::RunWasm => Route::RunWasm,
+            Self::ExecuteModule => Route::ExecuteModule,
+            Self::Call => Route::CallInline,
+            Self::CallFunction { .. } => Route::CallFunction,
+        }
+    }
+
+    /// Handles the request that this was made of.
+    pub(crate) async fn handle<B>(&self, app: &App, headers: &http::HeaderMap, body: B) -> Handled
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: std::fmt::Display,
+    {
+        match self {
+            Self::RunWasm => original::run_wasm(app, headers, body).await,
+            Self::ExecuteModule => original::execute_module(app, headers, body).await,
+            Self::Call => call::call(app, headers, body).await,
+            Self::CallFunction { module, function } => {
+                let (module, function) = (segment(module)?, segment(function)?);
+                call::call_function(app, &module, &function, headers, body).await
+            }
+        }
+    }
+}
+
+/// Decodes a path segment.
+fn segment(segment: &str) -> Result<Cow<'_, str>, Problem> {
+    percent_decode_str(segment).decode_utf8().map_err(|_| {
+        Problem::invalid_request("a path segment is not UTF-8 once its percent signs are decoded")
+    })
+}
+
+/// All routes, those that [`Hot`] handles included so that other methods are refused rightly.
+pub(crate) fn router(app: App) -> Router {
+    Router::new()
+        .route("/", get(index::get_index).post(hot))
+        .route("/register", post(original::register_module))
+        .route("/execute", post(hot))
+        .route("/v1/call", post(hot))
+        .route("/v1/limits", get(limits::get_limits))
+        .route("/v1/modules", get(modules::list_modules).post(modules::post_module))
+        .route(
+            "/v1/modules/{module}",
+            get(modules::get_module).put(modules::put_module).delete(modules::delete_module),
+        )
+        .route("/v1/modules/{module}/wasm", get(modules::get_wasm))
+        .route("/v1/modules/{module}/wat", get(modules::get_wat))
+        .route("/v1/modules/{module}/functions/{function}", post(hot))
+        .route("/healthz", get(health::get_health))
+        .route("/readyz", get(health::get_readiness))
+        .route("/metrics", get(health::get_metrics))
+        .route("/openapi.json", get(index::get_openapi))
+        .route("/problems", get(problems::list_problems))
+        .route("/problems/{code}", get(problems::get_problem))
+        .fallback(nothing)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(app)
+}
+
+async fn nothing(request: Request) -> Problem {
+    let path = request.uri().path();
+    let shown: String = path.chars().take(200).collect();
+    Problem::new(Code::NotFound, format!("there is nothing at {shown:?}; GET / lists what is"))
+}
+
+async fn wrong_method(request: Request) -> Problem {
+    let detail = format!("{} is not possible here", request.method());
+    Problem::new(Code::MethodNotAllowed, detail)
+}
+
+/// Only asked if a path is matched by the router and not by [`Hot`], which a difference in how they
+/// decode could cause.
+async fn hot(State(app): State<App>, request: Request) -> Handled {
+    let (head, body) = request.into_parts();
+    match Hot::of(&head.method, head.uri.path()) {
+        Some(hot) => hot.handle(&app, &head.headers, body).await,
+        None => Err(Problem::new(Code::NotFound, "there is nothing at this path")),
+    }
+}

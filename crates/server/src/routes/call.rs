@@ -1,0 +1,275 @@
+//! Calling functions: `POST /v1/modules/{module}/functions/{function}` and `POST /v1/call`.
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use wasm_exec::{
+    Call, Digest, Failure, FailureKind, Links, RequestedLimits, Style, Target, TrapReport,
+};
+
+use super::source::{LinkMap, Text, at_most_one};
+use crate::app::App;
+use crate::body::{self, ContentType};
+use crate::negotiation::accepts;
+use crate::problem::{Code, Problem};
+use crate::reply::{self, Handled};
+
+/// Parameters and limits of a call. All members may be missing, and so may the body.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CallFunctionRequest<'a> {
+    /// One value for each parameter.
+    #[serde(borrow, default)]
+    #[schema(value_type = Vec<Object>)]
+    params: Vec<&'a RawValue>,
+    /// What the call may use.
+    #[serde(default)]
+    limits: CallLimits,
+}
+
+/// A call of a registered module (`module`) or of Wasm that is sent along (one of `wasm_hex`,
+/// `wasm_base64` and `wat`, with `links`).
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CallRequest<'a> {
+    /// A name or a module digest.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<String>)]
+    module: Option<Text<'a>>,
+    /// The Wasm as hex digits.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<String>)]
+    wasm_hex: Option<Text<'a>>,
+    /// The Wasm as base64.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<String>)]
+    wasm_base64: Option<Text<'a>>,
+    /// The Wasm in the text format.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<String>)]
+    wat: Option<Text<'a>>,
+    /// For Wasm that is sent along: import module → name or digest of a registered module.
+    #[serde(default)]
+    #[schema(value_type = Option<std::collections::HashMap<String, String>>)]
+    links: Option<LinkMap>,
+    /// The exported function.
+    #[serde(borrow)]
+    #[schema(value_type = String)]
+    function: Text<'a>,
+    /// One value for each parameter.
+    #[serde(borrow, default)]
+    #[schema(value_type = Vec<Object>)]
+    params: Vec<&'a RawValue>,
+    /// What the call may use.
+    #[serde(default)]
+    limits: CallLimits,
+}
+
+/// What a call may use; `GET /v1/limits` says the defaults and maxima.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CallLimits {
+    /// Milliseconds from admission to the last result.
+    #[serde(default)]
+    timeout_ms: Option<u64>,
+    /// Bytes of memory, summed over the linked graph.
+    #[serde(default)]
+    memory_bytes: Option<u64>,
+    /// Fuel; makes the call metered.
+    #[serde(default)]
+    fuel: Option<u64>,
+    /// Bytes of output.
+    #[serde(default)]
+    output_bytes: Option<u64>,
+}
+
+impl From<CallLimits> for RequestedLimits {
+    fn from(limits: CallLimits) -> Self {
+        let CallLimits { timeout_ms, memory_bytes, fuel, output_bytes } = limits;
+        Self { timeout_ms, memory_bytes, fuel, output_bytes }
+    }
+}
+
+/// How a call ended that gave results.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CallAnswer<'a> {
+    /// `ok`
+    outcome: &'static str,
+    /// One value for each result.
+    #[schema(value_type = Vec<Object>)]
+    results: &'a RawValue,
+    usage: Option<Usage>,
+    /// The digest of the module that was called.
+    module: String,
+}
+
+/// What a call used. It is there exactly when guest code ran.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub(crate) struct Usage {
+    /// Microseconds from admission to the last result.
+    wall_us: u64,
+    /// Fuel that was used, for a metered call.
+    fuel: Option<u64>,
+    /// The largest sum of the graph's memories, in bytes.
+    memory_bytes: u64,
+    /// There and true when growing a memory or table was refused.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    growth_refused: bool,
+}
+
+impl From<wasm_exec::Usage> for Usage {
+    fn from(usage: wasm_exec::Usage) -> Self {
+        Self {
+            wall_us: u64::try_from(usage.wall.as_micros()).unwrap_or(u64::MAX),
+            fuel: usage.fuel,
+            memory_bytes: usage.memory_bytes,
+            growth_refused: usage.growth_refused,
+        }
+    }
+}
+
+/// What ended a guest, and where.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Trap {
+    /// `unreachable`, `integer-divide-by-zero`, …
+    kind: &'static str,
+    /// Innermost frame first, at most 20.
+    backtrace: Vec<Frame>,
+}
+
+/// A frame of a backtrace.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Frame {
+    /// The digest of the module that the function belongs to.
+    module: String,
+    /// The function's name, if the module names it.
+    function: Option<String>,
+    /// The function's index in its module.
+    index: u32,
+    /// The offset of the instruction in the Wasm binary.
+    offset: Option<usize>,
+}
+
+impl From<TrapReport> for Trap {
+    fn from(trap: TrapReport) -> Self {
+        let frame = |frame: wasm_exec::BacktraceFrame| Frame {
+            module: frame.module.to_string(),
+            function: frame.function,
+            index: frame.index,
+            offset: frame.offset,
+        };
+        Self { kind: trap.kind, backtrace: trap.backtrace.into_iter().map(frame).collect() }
+    }
+}
+
+/// Call a function of a registered module
+#[utoipa::path(
+    post, path = "/v1/modules/{module}/functions/{function}", tag = "calls",
+    params(
+        ("module" = String, Path, description = "A name or a module digest"),
+        ("function" = String, Path, description = "An exported function"),
+    ),
+    request_body = CallFunctionRequest<'static>,
+    responses((status = 200, description = "The function's results", body = CallAnswer<'static>)),
+)]
+pub(crate) async fn call_function<B>(
+    app: &App,
+    module: &str,
+    function: &str,
+    headers: &HeaderMap,
+    body: B,
+) -> Handled
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: std::fmt::Display,
+{
+    accepts(headers, &["application/json"])?;
+    let body = app.bodies.read(headers, body).await?;
+    let request = match (ContentType::of(headers), body.bytes.is_empty()) {
+        (_, true) => CallFunctionRequest::default(),
+        (ContentType::Json, false) => body::json(&body.bytes)?,
+        _ => return Err(body::unsupported(headers, "application/json")),
+    };
+    let (params, limits) = (&*request.params, request.limits.into());
+    let target = Target::Module(module);
+    answer(app, Call { target, function, params, limits, style: Style::Plain }).await
+}
+
+/// Call a function of a registered module, or of Wasm that is sent along
+#[utoipa::path(
+    post, path = "/v1/call", tag = "calls",
+    request_body = CallRequest<'static>,
+    responses((status = 200, description = "The function's results", body = CallAnswer<'static>)),
+)]
+pub(crate) async fn call<B>(app: &App, headers: &HeaderMap, body: B) -> Handled
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: std::fmt::Display,
+{
+    accepts(headers, &["application/json"])?;
+    let ContentType::Json = ContentType::of(headers) else {
+        return Err(body::unsupported(headers, "application/json"));
+    };
+    let body = app.bodies.read(headers, body).await?;
+    let request: CallRequest<'_> = body::json(&body.bytes)?;
+    let source = at_most_one(&request.wasm_hex, &request.wasm_base64, &request.wat)?;
+    let target = match (&request.module, source, request.links) {
+        (Some(module), None, None) => Target::Module(&module.0),
+        (None, Some(source), links) => {
+            let wasm = app.exec.decode(source).await?;
+            Target::Inline { wasm, links: Links::Named(links.unwrap_or_default().0) }
+        }
+        (Some(_), None, Some(_)) => {
+            let detail = "`links` is for Wasm that is sent along; a registered module has its own";
+            return Err(Problem::invalid_request(detail));
+        }
+        (Some(_), Some(_), _) | (None, None, _) => {
+            let detail = "one of `module`, `wasm_hex`, `wasm_base64` and `wat` has to be given";
+            return Err(Problem::invalid_request(detail));
+        }
+    };
+    let (params, limits) = (&*request.params, request.limits.into());
+    let function = &request.function.0;
+    answer(app, Call { target, function, params, limits, style: Style::Plain }).await
+}
+
+async fn answer(app: &App, call: Call<'_>) -> Handled {
+    let answer = app.exec.call(call).await?;
+    let results = match answer.result {
+        Ok(results) => results,
+        Err(failure) => return Err(failed(failure, answer.module, answer.usage)),
+    };
+    let results = RawValue::from_string(results)
+        .map_err(|error| Problem::new(Code::Internal, "internal error").because(error))?;
+    let body = CallAnswer {
+        outcome: "ok",
+        results: &results,
+        usage: answer.usage.map(Usage::from),
+        module: answer.module.to_string(),
+    };
+    Ok(reply::json(StatusCode::OK, &body))
+}
+
+/// The problem of a guest that gave no results, with the members an answer would have.
+pub(crate) fn failed(failure: Failure, module: Digest, usage: Option<wasm_exec::Usage>) -> Problem {
+    let code = match failure.kind {
+        FailureKind::Trap => Code::Trap,
+        FailureKind::Timeout => Code::Timeout,
+        FailureKind::FuelExhausted => Code::FuelExhausted,
+        FailureKind::MemoryLimit => Code::MemoryLimit,
+        FailureKind::StackOverflow => Code::StackOverflow,
+        FailureKind::OutputLimit => Code::OutputLimit,
+    };
+    let mut problem = Problem::new(code, failure.detail)
+        .with("outcome", code.as_str())
+        .with("module", module.to_string());
+    if let Some(usage) = usage {
+        problem = problem.with_serialized("usage", &Usage::from(usage));
+    }
+    if let Some(trap) = failure.trap {
+        problem = problem.with_serialized("trap", &Trap::from(trap));
+    }
+    problem
+}

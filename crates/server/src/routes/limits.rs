@@ -1,0 +1,82 @@
+//! `GET /v1/limits`: what a request gets, and the most it can ask for.
+
+use axum::extract::State;
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
+use wasm_exec::Setting;
+
+use crate::app::App;
+use crate::negotiation::accepts;
+use crate::reply::{self, Handled};
+
+/// A limit that requests can set.
+#[derive(Debug, Serialize, ToSchema)]
+struct Limit {
+    /// What a request gets that says nothing; null is no limit of this kind.
+    default: Option<u64>,
+    /// The most a request can ask for.
+    maximum: u64,
+}
+
+/// A limit that requests cannot set.
+#[derive(Debug, Serialize, ToSchema)]
+struct Fixed {
+    maximum: u64,
+}
+
+/// The operator's limits.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Limits {
+    /// Of a call, in milliseconds.
+    timeout_ms: Limit,
+    /// Memory of a call, in bytes, summed over the linked graph.
+    memory_bytes: Limit,
+    /// Fuel of a metered call.
+    fuel: Limit,
+    /// Output of a call, in bytes.
+    output_bytes: Limit,
+    /// Table elements of a call, summed over the linked graph.
+    table_elements: Fixed,
+    /// Stack of a call, in bytes.
+    stack_bytes: Fixed,
+    /// Size of a module, in bytes.
+    wasm_bytes: Fixed,
+    /// Size of a request's body, in bytes, decompressed.
+    request_bytes: Fixed,
+    /// Modules in a linked graph.
+    graph_modules: Fixed,
+    /// How deeply links may be nested.
+    graph_depth: Fixed,
+    /// Time to compile a module, in milliseconds.
+    compile_timeout_ms: Fixed,
+}
+
+/// The operator's limits
+#[utoipa::path(
+    get, path = "/v1/limits", tag = "operations",
+    responses((status = 200, description = "Defaults and maxima", body = Limits)),
+)]
+pub(crate) async fn get_limits(State(app): State<App>, headers: HeaderMap) -> Handled {
+    accepts(&headers, &["application/json"])?;
+    let setting = |Setting { default, maximum }| Limit { default: Some(default), maximum };
+    let fixed = |maximum: usize| Fixed { maximum: maximum as u64 };
+    let limits = app.exec.limits();
+    let engine = app.exec.engine_config();
+    let body = Limits {
+        timeout_ms: setting(limits.timeout_ms),
+        memory_bytes: setting(limits.memory_bytes),
+        fuel: Limit { default: None, maximum: limits.fuel_maximum },
+        output_bytes: setting(limits.output_bytes),
+        table_elements: fixed(engine.table_elements),
+        stack_bytes: fixed(engine.stack_bytes),
+        wasm_bytes: Fixed { maximum: limits.wasm_bytes },
+        request_bytes: Fixed { maximum: app.bodies.maximum() },
+        graph_modules: fixed(limits.graph.modules),
+        graph_depth: fixed(limits.graph.depth),
+        compile_timeout_ms: Fixed {
+            maximum: u64::try_from(engine.compile_timeout.as_millis()).unwrap_or(u64::MAX),
+        },
+    };
+    Ok(reply::json(StatusCode::OK, &body))
+}

@@ -1,0 +1,150 @@
+//! One request's way through the server: access, route, handler, request id, metrics, log.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use tower::ServiceExt;
+
+use crate::app::App;
+use crate::problem::{Code, Problem};
+use crate::routes::{Hot, Route};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The longest request id that is taken over from a client.
+const MAXIMUM_REQUEST_ID: usize = 128;
+
+/// Handlers' answers are complete; the router's may be streams.
+pub(crate) type ResponseBody = Either<Full<Bytes>, Body>;
+
+/// Answers requests. Cheap to clone, one for each connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    app: App,
+    router: Router,
+}
+
+impl Service {
+    pub(crate) fn new(app: App) -> Self {
+        let router = crate::routes::router(app.clone());
+        Self { app, router }
+    }
+
+    async fn answer(self, request: Request<Incoming>) -> Response<ResponseBody> {
+        let started = Instant::now();
+        let id = request_id(request.headers());
+        let (method, path) = (request.method().clone(), request.uri().clone());
+        let handling = AssertUnwindSafe(self.handle(request)).catch_unwind();
+        let (route, mut response) = handling.await.unwrap_or_else(|_| {
+            // What the panic said is in the log already, by the panic hook.
+            let problem = Problem::new(Code::Internal, "internal error");
+            (Route::Other, problem.into_reply().map(Either::Left))
+        });
+        let took = started.elapsed();
+        let code = response.extensions().get::<Code>().map(|code| code.as_str());
+        self.app.metrics.answered(route, code, took);
+        log(&method, path.path(), &response, code, took, &id);
+        response.headers_mut().insert(REQUEST_ID, id);
+        response
+    }
+
+    async fn handle(&self, request: Request<Incoming>) -> (Route, Response<ResponseBody>) {
+        let (head, body) = request.into_parts();
+        let hot = Hot::of(&head.method, head.uri.path());
+        let route = match &hot {
+            Some(hot) => hot.route(),
+            None if head.uri.path() == "/register" => Route::RegisterModule,
+            None if head.uri.path().starts_with("/v1/modules") => Route::Modules,
+            None => Route::Other,
+        };
+        let admitted = self.app.access.check(&head.uri, &head.headers).and_then(|()| {
+            let watched = route == Route::Other && head.method == http::Method::GET;
+            if self.app.is_shutting_down() && !watched {
+                return Err(Problem::new(Code::ShuttingDown, "the server is shutting down"));
+            }
+            Ok(())
+        });
+        let reply = match (admitted, hot) {
+            (Err(problem), _) => Err(problem),
+            (Ok(()), Some(hot)) => hot.handle(&self.app, &head.headers, body).await,
+            (Ok(()), None) => {
+                let request = Request::from_parts(head, Body::new(body));
+                let Ok(response) = self.router.clone().oneshot(request).await;
+                return (route, response.map(Either::Right));
+            }
+        };
+        (route, reply.unwrap_or_else(Problem::into_reply).map(Either::Left))
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Service {
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move { Ok(this.answer(request).await) })
+    }
+}
+
+/// A line for each request: one that changes something or fails says so to everybody, a success
+/// only to who wants to know everything.
+fn log<B>(
+    method: &http::Method,
+    path: &str,
+    response: &Response<B>,
+    code: Option<&'static str>,
+    took: std::time::Duration,
+    id: &HeaderValue,
+) {
+    let status = response.status().as_u16();
+    let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    let outcome = code.unwrap_or("ok");
+    let request_id = id.to_str().unwrap_or_default();
+    let changed = response.status().is_success() && *method != http::Method::GET;
+    if code.is_some() || (changed && response.status() != http::StatusCode::OK) {
+        tracing::info!(%method, path, status, outcome, duration_us, request_id, "answered");
+    } else {
+        tracing::debug!(%method, path, status, outcome, duration_us, request_id, "answered");
+    }
+}
+
+/// The client's request id if it has a usable one, or a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    if let Some(id) = headers.get(REQUEST_ID)
+        && (1..=MAXIMUM_REQUEST_ID).contains(&id.len())
+        && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    {
+        return id.clone();
+    }
+    new_request_id()
+}
+
+/// An id that is unique with near certainty: a number drawn when the process started, and a count.
+/// It says nothing that has to be kept secret.
+fn new_request_id() -> HeaderValue {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    static PROCESS: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| {
+        use std::hash::{BuildHasher, Hasher};
+        std::hash::RandomState::new().build_hasher().finish()
+    });
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let number = PROCESS.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+    let mut id = [0; 16];
+    for (index, digit) in id.iter_mut().enumerate() {
+        *digit = DIGITS[(number >> (60 - 4 * index)) as usize & 15];
+    }
+    HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("unknown"))
+}

@@ -1,0 +1,212 @@
+//! The server as a value: bind, run, shut down.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use wasm_exec::Exec;
+
+use crate::access::Access;
+use crate::app::App;
+use crate::body::Bodies;
+use crate::serve::Service;
+
+/// How long a client may take to send a request's head, and how long a connection may be silent
+/// between requests. Without it, a thousand silent sockets would hold a thousand tasks for ever.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How many requests one HTTP/2 connection may have open.
+const HTTP2_STREAMS: u32 = 256;
+
+/// How long accepting pauses when the process has no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How a server is set up.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Where to listen. Port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Names besides loopback's that the `Host` header may have.
+    pub hosts: Vec<String>,
+    /// Origins of web pages that may use the server: `https://example.org`.
+    pub origins: Vec<String>,
+    /// The most bytes a request's body may have, decompressed.
+    pub request_bytes: u64,
+    /// About how many bytes all bodies together may take while they are worked on.
+    pub bodies_bytes: u64,
+    /// How many connections may be open.
+    pub connections: usize,
+    /// How long requests that run may take to end after shutting down began.
+    pub drain: Duration,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 4000))],
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            request_bytes: 97 << 20,
+            bodies_bytes: 512 << 20,
+            connections: 10_000,
+            drain: Duration::from_secs(8),
+        }
+    }
+}
+
+/// An address cannot be listened on.
+#[derive(Debug)]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    /// Why not.
+    pub source: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen on {}", self.address)
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// A server that listens.
+#[derive(Debug)]
+pub struct Server {
+    app: App,
+    service: Service,
+    listeners: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
+    connections: Arc<Semaphore>,
+    drain: Duration,
+}
+
+impl Server {
+    /// Listens on all addresses; requests wait until [`run`](Self::run). When several addresses ask
+    /// for port 0, they get the same one.
+    ///
+    /// # Errors
+    ///
+    /// When one of the addresses cannot be listened on.
+    pub async fn bind(config: ServerConfig, exec: Exec) -> Result<Self, BindError> {
+        let mut listeners = Vec::new();
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for mut address in config.listen {
+            if address.port() == 0
+                && let Some(first) = addresses.first()
+            {
+                address.set_port(first.port());
+            }
+            let error = |source| BindError { address, source };
+            let listener = TcpListener::bind(address).await.map_err(error)?;
+            addresses.push(listener.local_addr().map_err(error)?);
+            listeners.push(listener);
+        }
+        let loopback = |ip: IpAddr| ip.to_canonical().is_loopback();
+        let beyond = addresses.iter().any(|address| !loopback(address.ip()));
+        let access = Access::new(&config.hosts, &config.origins, beyond);
+        let bodies = Bodies::new(config.request_bytes, config.bodies_bytes);
+        let app = App::new(exec, bodies, access);
+        Ok(Self {
+            service: Service::new(app.clone()),
+            app,
+            listeners,
+            addresses,
+            connections: Arc::new(Semaphore::new(config.connections.min(Semaphore::MAX_PERMITS))),
+            drain: config.drain,
+        })
+    }
+
+    /// Where it listens, in the order of the configuration.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Serves until `shutdown` is ready, then takes nothing new and waits for what runs, for as long
+    /// as the configuration allows.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let graceful = Arc::new(GracefulShutdown::new());
+        let mut accepting = JoinSet::new();
+        for listener in self.listeners {
+            accepting.spawn(accept(
+                listener,
+                self.app.clone(),
+                self.service.clone(),
+                Arc::clone(&self.connections),
+                Arc::clone(&graceful),
+            ));
+        }
+        drop(self.service);
+        shutdown.await;
+        self.app.shut_down();
+        accepting.shutdown().await;
+        // Those who accepted are gone, so this is the only handle.
+        let Some(graceful) = Arc::into_inner(graceful) else { return };
+        if tokio::time::timeout(self.drain, graceful.shutdown()).await.is_err() {
+            tracing::warn!(drain_ms = self.drain.as_millis(), "requests were still running");
+        }
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    app: App,
+    service: Service,
+    connections: Arc<Semaphore>,
+    graceful: Arc<GracefulShutdown>,
+) {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // The connection broke before it was taken, or there are no descriptors left.
+                tracing::debug!(%error, "accepting failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&connections).try_acquire_owned() else {
+            app.metrics.refused_connections.inc();
+            continue;
+        };
+        let (app, service, watcher) = (app.clone(), service.clone(), graceful.watcher());
+        tokio::spawn(async move {
+            app.metrics.connections.inc();
+            serve_connection(stream, service, watcher).await;
+            app.metrics.connections.dec();
+            drop(place);
+        });
+    }
+}
+
+async fn serve_connection(stream: TcpStream, service: Service, watcher: Watcher) {
+    // Answers are written at once, so there is nothing that waiting for more could join.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "no delay could not be set");
+    }
+    // Which protocol a connection speaks is told by its first bytes, before hyper's own timeout.
+    if !matches!(tokio::time::timeout(HEAD_TIMEOUT, stream.readable()).await, Ok(Ok(()))) {
+        return;
+    }
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(HTTP2_STREAMS);
+    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    // A broken connection is the client's affair.
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(error, "a connection ended");
+    }
+}
