@@ -1,0 +1,30 @@
+# `just` lists what there is.
+default:
+    @just --list --unsorted
+
+# Serve on port 4000.
+run *arguments:
+    cargo run --release -- {{arguments}}
+
+# All tests.
+test:
+    cargo test --workspace
+
+# What CI checks.
+ci:
+    .ci/run
+
+# All figures of docs/benchmarks.md (needs wrk: apt-get install wrk).
+bench *arguments:
+    cargo bench -p wasm-exec-engine --bench call
+    cargo bench --bench http -- {{arguments}}
+
+# Formatting and lints.
+lint:
+    cargo fmt --all -- --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Licences, sources and bans of dependencies; advisories too where their database can be reached.
+deny:
+    cargo deny --workspace check bans licenses sources
+    cargo deny --workspace check advisories || echo "advisories were not checked"
