@@ -9,7 +9,7 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use wasm_exec_engine::{
     ArtifactStore, CallLimits, Engine, EngineConfig, GraphNode, Module, Profile, Program, Value,
-    WasmId, text,
+    text,
 };
 
 /// No memory, no table: what is left is the engine's own cost.
@@ -44,8 +44,7 @@ struct Bench {
 impl Bench {
     fn module(&self, wat: &str, limits: &CallLimits) -> Module {
         let wasm = text::parse(wat).expect("it is valid");
-        let compiled =
-            self.engine.compile(WasmId([0; 32]), Arc::new(wasm), Profile::of(limits), false);
+        let compiled = self.engine.compile(Arc::new(wasm), Profile::of(limits));
         self.runtime.block_on(compiled).expect("it compiles")
     }
 

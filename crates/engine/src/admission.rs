@@ -36,10 +36,16 @@ impl Admission {
         }
     }
 
+    /// Takes `count` places if they are free.
+    pub(crate) fn try_enter(&self, count: u32) -> Option<Place> {
+        let permit = Arc::clone(&self.places).try_acquire_many_owned(count).ok()?;
+        Some(Place { _permit: permit })
+    }
+
     /// Waits for `count` places.
     pub(crate) async fn enter(&self, count: u32) -> Result<Place, Full> {
-        if let Ok(permit) = Arc::clone(&self.places).try_acquire_many_owned(count) {
-            return Ok(Place { _permit: permit });
+        if let Some(place) = self.try_enter(count) {
+            return Ok(place);
         }
         let _waiting = Waiting::join(&self.waiting, self.maximum_waiting).ok_or(Full)?;
         let permit = Arc::clone(&self.places).acquire_many_owned(count);

@@ -128,6 +128,14 @@ impl ArtifactStore {
         }
     }
 
+    /// Whether there is an artifact of `id`, whole or not.
+    pub(crate) fn contains(&self, id: &WasmId, profile: Profile, compatibility: u64) -> bool {
+        match &self.place {
+            Place::Directory(directory) => directory.file(id, profile, compatibility).exists(),
+            Place::Memory(cache) => cache.contains_key(&(*id, profile)),
+        }
+    }
+
     /// Forgets the artifact of `id`.
     pub(crate) fn remove(&self, id: &WasmId, profile: Profile, compatibility: u64) {
         match &self.place {

@@ -56,8 +56,8 @@ pub enum CallError {
 pub(crate) struct Call {
     pub(crate) program: Arc<Program>,
     pub(crate) export: wasmtime::ModuleExport,
-    pub(crate) params: SmallVec<[Val; 4]>,
-    pub(crate) results: SmallVec<[Val; 4]>,
+    pub(crate) params: SmallVec<[Val; 2]>,
+    pub(crate) results: SmallVec<[Val; 2]>,
     pub(crate) limits: CallLimits,
     pub(crate) table_elements: usize,
 }
@@ -100,12 +100,14 @@ impl Call {
             memory_bytes: limiter.peak_memory() as u64,
             growth_refused: limiter.refused(),
         };
-        // Without an instance, no start function and no initializer has run.
-        let usage = (!instances.is_empty()).then_some(usage);
         let result = match result {
             Ok(values) => Ok(values),
-            Err(error) => Err(self.failure(error, limiter, usage.is_some())?),
+            Err(error) => Err(self.failure(error, limiter)?),
         };
+        // Only an initial memory that does not fit ends a call before any guest code runs.
+        let ran = !instances.is_empty()
+            || !matches!(result, Err(Failure::MemoryLimit { trap: None, .. }));
+        let usage = ran.then_some(usage);
         Ok(Outcome { result, usage })
     }
 
@@ -143,7 +145,7 @@ impl Call {
             let instance = match &node.instantiate {
                 Instantiate::Alone(pre) => pre.instantiate_async(&mut *store).await,
                 Instantiate::Linked(sources) => {
-                    let imports: SmallVec<[Extern; 8]> = sources
+                    let imports: Vec<Extern> = sources
                         .iter()
                         .map(|source| {
                             instances[source.node]
@@ -166,29 +168,24 @@ impl Call {
     }
 
     /// What an error of Wasmtime means to the caller.
-    fn failure(
-        &self,
-        error: wasmtime::Error,
-        limiter: &Limiter,
-        ran: bool,
-    ) -> Result<Failure, CallError> {
+    fn failure(&self, error: wasmtime::Error, limiter: &Limiter) -> Result<Failure, CallError> {
         if error.is::<TimeIsUp>() {
             return Ok(Failure::Timeout);
         }
         if error.is::<PoolConcurrencyLimitError>() {
             return Err(CallError::Overloaded);
         }
+        let cause = error.downcast_ref::<wasmtime::Trap>();
+        if cause == Some(&wasmtime::Trap::OutOfFuel) {
+            return Ok(Failure::FuelExhausted);
+        }
         let trap = self.trap(&error);
-        if limiter.refused() && (trap.is_some() || !ran) {
+        if limiter.refused() {
             return Ok(Failure::MemoryLimit { detail: limiter.refusal(), trap });
         }
-        match error.downcast_ref::<wasmtime::Trap>() {
-            Some(wasmtime::Trap::OutOfFuel) => return Ok(Failure::FuelExhausted),
-            Some(wasmtime::Trap::AllocationTooLarge) => {
-                let detail = "an allocation on the garbage-collected heap is too large".into();
-                return Ok(Failure::MemoryLimit { detail, trap });
-            }
-            _ => {}
+        if cause == Some(&wasmtime::Trap::AllocationTooLarge) {
+            let detail = "an allocation on the garbage-collected heap is too large".into();
+            return Ok(Failure::MemoryLimit { detail, trap });
         }
         if error.is::<GcHeapOutOfMemory<()>>() {
             let detail = "the garbage-collected heap is exhausted".into();
@@ -197,9 +194,6 @@ impl Call {
         match trap {
             Some(trap) if trap.kind == TrapKind::StackOverflow => Ok(Failure::StackOverflow(trap)),
             Some(trap) => Ok(Failure::Trap(trap)),
-            None if limiter.refused() => {
-                Ok(Failure::MemoryLimit { detail: limiter.refusal(), trap: None })
-            }
             None => Err(CallError::Engine(error)),
         }
     }
@@ -235,4 +229,5 @@ impl Call {
     }
 }
 
-type Instances = SmallVec<[Instance; 8]>;
+/// Most graphs are a single module; the future that holds this is copied, so it is kept small.
+type Instances = SmallVec<[Instance; 2]>;

@@ -303,3 +303,6 @@ impl Reader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

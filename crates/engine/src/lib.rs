@@ -5,7 +5,7 @@
 //! ```
 //! use std::{sync::Arc, time::Duration};
 //! use wasm_exec_engine::{
-//!     ArtifactStore, CallLimits, Engine, EngineConfig, GraphNode, Profile, Value, WasmId,
+//!     ArtifactStore, CallLimits, Engine, EngineConfig, GraphNode, Profile, Value,
 //! };
 //!
 //! # #[tokio::main]
@@ -15,7 +15,7 @@
 //!     r#"(module (func (export "double") (param i32) (result i32)
 //!          (i32.mul (local.get 0) (i32.const 2))))"#,
 //! )?;
-//! let module = engine.compile(WasmId([0; 32]), Arc::new(wasm), Profile::Fast, false).await?;
+//! let module = engine.compile(Arc::new(wasm), Profile::Fast).await?;
 //! let program = Arc::new(engine.link(vec![GraphNode { module, links: Vec::new() }])?);
 //! let double = program.function("double").expect("it is exported");
 //! let limits =
@@ -194,8 +194,7 @@ impl Engine {
         }
     }
 
-    /// Compiles a module, keeps the artifact if `keep` says so, and loads it. `id` is the SHA-256
-    /// of `wasm`.
+    /// Compiles and loads a module.
     ///
     /// Once it has started, the compilation goes on even if the future is dropped.
     ///
@@ -205,10 +204,8 @@ impl Engine {
     /// modules are being compiled already.
     pub async fn compile(
         self: &Arc<Self>,
-        id: WasmId,
         wasm: WasmBytes,
         profile: Profile,
-        keep: bool,
     ) -> Result<Module, CompileError> {
         let running = self
             .running(profile)
@@ -216,24 +213,30 @@ impl Engine {
         let compiler = Arc::clone(&running.compiler);
         let artifact =
             compiler::compile(compiler, &self.background, &self.compilations, wasm).await?;
-        let kept = match &artifact {
-            Artifact::Bytes(bytes) if keep => Some(Arc::clone(bytes)),
-            _ => None,
-        };
-        let module = self
-            .load_artifact(artifact, profile)
+        self.load_artifact(artifact, profile)
             .await
-            .map_err(|error| CompileError::Unsupported(error.root_cause().to_string()))?;
-        if let Some(bytes) = kept {
-            let this = Arc::clone(self);
-            let compatibility = running.compatibility;
-            let kept = self.background.spawn_blocking(move || {
-                this.artifacts.put(&id, profile, compatibility, &bytes);
-            });
-            // It only logs what goes wrong, and a crash of it costs a compilation later.
-            let _ = kept.await;
-        }
-        Ok(module)
+            .map_err(|error| CompileError::Unsupported(error.root_cause().to_string()))
+    }
+
+    /// Keeps the artifact of a module, so that [`load`](Self::load) finds it, also after a restart.
+    /// `id` is the SHA-256 of the Wasm it was compiled from. A failure is only logged: it costs a
+    /// compilation later.
+    pub async fn keep(self: &Arc<Self>, id: WasmId, module: &Module) {
+        let Ok(running) = self.running(module.profile) else { return };
+        let (this, module) = (Arc::clone(self), module.clone());
+        let compatibility = running.compatibility;
+        let keeping = self.background.spawn_blocking(move || {
+            let artifacts = &this.artifacts;
+            if artifacts.contains(&id, module.profile, compatibility) {
+                return;
+            }
+            match module.inner.serialize() {
+                Ok(bytes) => artifacts.put(&id, module.profile, compatibility, &bytes.into()),
+                Err(error) => tracing::warn!(?error, "an artifact cannot be kept"),
+            }
+        });
+        // A crash of it would be in the log already.
+        let _ = keeping.await;
     }
 
     async fn load_artifact(
@@ -291,7 +294,13 @@ impl Engine {
         let table_elements = self.config.table_elements;
         let call = Call::new(Arc::clone(program), function, params, limits, table_elements)?;
         let slots = program.slots.max(running.slots_per_call);
-        let place = running.calls.enter(slots).await.map_err(|_| CallError::Overloaded)?;
+        let place = match running.calls.try_enter(slots) {
+            Some(place) => place,
+            // Boxed, as all that is rare on this way: the future of a call is moved several times.
+            None => {
+                Box::pin(running.calls.enter(slots)).await.map_err(|_| CallError::Overloaded)?
+            }
+        };
         let ticking = running.ticker.keep_ticking();
         let engine = running.engine.clone();
         let started = Instant::now();

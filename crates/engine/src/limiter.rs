@@ -105,3 +105,37 @@ impl ResourceLimiterAsync for Limiter {
         Ok(self.table.grow(current, desired, maximum))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_budget_for_all_memories() {
+        let mut budget = Budget::new(100);
+        assert!(budget.grow(0, 60, None));
+        assert!(budget.grow(0, 40, Some(1000)));
+        assert!(!budget.refused);
+        assert!(!budget.grow(60, 61, None));
+        assert!(budget.refused);
+        assert_eq!((budget.used, budget.peak), (100, 100));
+    }
+
+    #[test]
+    fn a_declared_maximum_is_no_refusal_of_ours() {
+        let mut budget = Budget::new(100);
+        assert!(!budget.grow(10, 30, Some(20)));
+        assert!(!budget.refused);
+        // Where the budget would have refused first, it is the budget's.
+        assert!(!budget.grow(10, 300, Some(200)));
+        assert!(budget.refused);
+    }
+
+    #[test]
+    fn sizes_that_overflow_are_refused() {
+        let mut budget = Budget::new(usize::MAX);
+        assert!(budget.grow(0, usize::MAX, None));
+        assert!(!budget.grow(0, usize::MAX, None));
+        assert!(budget.grow(10, 5, None), "a wrong order counts nothing");
+    }
+}

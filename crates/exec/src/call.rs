@@ -112,14 +112,13 @@ impl Exec {
         let granted = self.limits().grant(&call.limits)?;
         let profile = Profile::of(&granted.call);
         let ready = match call.target {
-            Target::Module(module) => {
-                let digest = self.resolve(module).await?;
-                self.program(digest, profile).await?
-            }
-            Target::Inline { wasm, links } => {
-                let manifest = self.manifest(&wasm, links).await?;
-                self.inline_program(&manifest, &wasm, profile, false).await?
-            }
+            Target::Module(module) => self.ready_program(module, profile),
+            Target::Inline { .. } => None,
+        };
+        let ready = match ready {
+            Some(ready) => ready,
+            // Boxed, since it is rare and large, and a call's future is moved several times.
+            None => Box::pin(self.get_ready(call.target, profile)).await?,
         };
         let function = ready
             .program
@@ -147,6 +146,26 @@ impl Exec {
             Err(failure) => Err(report(failure, &ready, granted.call.timeout)),
         };
         Ok(Answer { module: ready.digest, result, usage: outcome.usage })
+    }
+}
+
+impl Exec {
+    /// The program that a call is for, loaded or made if it has to be.
+    async fn get_ready(
+        &self,
+        target: Target<'_>,
+        profile: Profile,
+    ) -> Result<std::sync::Arc<ReadyProgram>, Error> {
+        match target {
+            Target::Module(module) => {
+                let digest = self.resolve(module).await?;
+                self.program(digest, profile).await
+            }
+            Target::Inline { wasm, links } => {
+                let manifest = self.manifest(&wasm, links).await?;
+                self.inline_program(&manifest, &wasm, profile).await
+            }
+        }
     }
 }
 

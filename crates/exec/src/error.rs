@@ -35,7 +35,7 @@ pub enum Error {
         /// The module whose import it is; `None` for the one that was sent.
         module: Option<Digest>,
         /// What does not fit.
-        error: LinkError,
+        error: Box<LinkError>,
     },
     /// Links contradict each other or cannot be read.
     #[error("{0}")]

@@ -96,13 +96,23 @@ impl Exec {
         if !source.is_large() {
             return Ok(source.decode(maximum)?);
         }
-        let (text, decode): (String, fn(&str) -> Source<'_>) = match source {
-            Source::Hex(text) => (text.to_owned(), |text| Source::Hex(text)),
-            Source::Base64(text) => (text.to_owned(), |text| Source::Base64(text)),
-            Source::Wat(text) => (text.to_owned(), |text| Source::Wat(text)),
-            source @ Source::Wasm(_) => return Ok(source.decode(maximum)?),
+        // What is decoded elsewhere has to be owned.
+        let decoding = match source {
+            Source::Hex(text) => {
+                let text = text.to_owned();
+                blocking(move || Source::Hex(&text).decode(maximum)).await
+            }
+            Source::Base64(text) => {
+                let text = text.to_owned();
+                blocking(move || Source::Base64(&text).decode(maximum)).await
+            }
+            Source::Wat(text) => {
+                let text = text.to_owned();
+                blocking(move || Source::Wat(&text).decode(maximum)).await
+            }
+            source @ Source::Wasm(_) => Ok(source.decode(maximum)),
         };
-        Ok(blocking(move || decode(&text).decode(maximum)).await??)
+        Ok(decoding??)
     }
 
     /// One page of what is registered.
@@ -135,20 +145,34 @@ impl Exec {
         &self.inner.registry
     }
 
+    /// The module digest that a name or digest is remembered to mean, if the registry has not changed
+    /// since.
+    pub(crate) fn resolved(&self, module: &str) -> Option<Digest> {
+        let remembered = self.inner.references.get(module)?;
+        (remembered.generation == self.inner.registry.generation()).then_some(remembered.digest)
+    }
+
     /// The module digest that a name or digest means, remembered until the registry changes.
     pub(crate) async fn resolve(&self, module: &str) -> Result<Digest, Error> {
+        if let Some(digest) = self.resolved(module) {
+            return Ok(digest);
+        }
         let inner = &*self.inner;
         // Read first: what is looked up after a change is at least as new as this says.
         let generation = inner.registry.generation();
-        if let Some(remembered) = inner.references.get(module)
-            && remembered.generation == generation
-        {
-            return Ok(remembered.digest);
-        }
         let reference: Reference = module.parse()?;
         let digest = inner.registry.resolve(&reference).await?.digest;
         inner.references.insert(module.into(), Remembered { digest, generation });
         Ok(digest)
+    }
+
+    /// The program of a registered module, if it is ready.
+    pub(crate) fn ready_program(
+        &self,
+        module: &str,
+        profile: Profile,
+    ) -> Option<Arc<ReadyProgram>> {
+        self.inner.programs.get(self.resolved(module)?, profile)
     }
 
     /// The program of a registered module.
@@ -168,21 +192,19 @@ impl Exec {
         self.make_ready(digest, profile, load).await
     }
 
-    /// The program of a module that was sent along. Nothing of it is written to disk, unless `keep`
-    /// says that it is about to be registered.
+    /// The program of a module that was sent along. Nothing of it is written to disk.
     pub(crate) async fn inline_program(
         &self,
         manifest: &Manifest,
         wasm: &Bytes,
         profile: Profile,
-        keep: bool,
     ) -> Result<Arc<ReadyProgram>, Error> {
         let digest = manifest.digest();
         if let Some(ready) = self.inner.programs.get(digest, profile) {
             return Ok(ready);
         }
         let manifest = manifest.clone();
-        let root = Root { wasm: wasm.clone(), keep };
+        let root = wasm.clone();
         let this = self.clone();
         let load = async move {
             let graph = this.registry().graph_of(&manifest, this.inner.limits.graph).await?;
@@ -208,7 +230,7 @@ impl Exec {
         &self,
         digest: Digest,
         graph: Graph,
-        root: Option<Root>,
+        root: Option<Bytes>,
         profile: Profile,
     ) -> Result<Arc<ReadyProgram>, Error> {
         let mut nodes = Vec::with_capacity(graph.nodes.len());
@@ -228,10 +250,10 @@ impl Exec {
                 .node()
                 .filter(|node| !(inline && *node == last))
                 .and_then(|node| digests.get(node).copied()),
-            error,
+            error: Box::new(error),
         })?;
         let program = Arc::new(program);
-        Ok(Arc::new(ReadyProgram { digest, nodes: digests, program, _modules: cells }))
+        Ok(Arc::new(ReadyProgram { digest, nodes: digests, program, modules: cells }))
     }
 
     /// A loaded module: shared, from its artifact, or compiled.
@@ -239,7 +261,7 @@ impl Exec {
         &self,
         root: Digest,
         wasm: Digest,
-        sent: Option<&Root>,
+        sent: Option<&Bytes>,
         profile: Profile,
     ) -> Result<(ModuleCell, Module), Error> {
         let id = WasmId(*wasm.as_bytes());
@@ -249,19 +271,30 @@ impl Exec {
             if let Some(module) = kept {
                 return Ok(module);
             }
-            let (bytes, keep) = match sent {
-                Some(sent) => (sent.wasm.clone(), sent.keep),
-                None => (self.blob(root, wasm).await?, true),
+            let bytes = match sent {
+                Some(sent) => sent.clone(),
+                None => self.blob(root, wasm).await?,
             };
-            let compiling = self.engine().compile(id, Arc::new(bytes.clone()), profile, keep);
-            match compiling.await {
-                Ok(module) => Ok(module),
+            match self.engine().compile(Arc::new(bytes.clone()), profile).await {
+                Ok(module) => {
+                    if sent.is_none() {
+                        self.engine().keep(id, &module).await;
+                    }
+                    Ok(module)
+                }
                 Err(CompileError::Overloaded) => Err(Error::Overloaded),
                 Err(error) => Err(self.explain(error, &bytes).await),
             }
         };
         let module = cell.get_or_try_init(load).await?.clone();
         Ok((cell, module))
+    }
+
+    /// Keeps the artifact of a program's root, which is about to be registered.
+    pub(crate) async fn keep(&self, ready: &ReadyProgram, wasm: Digest) {
+        if let Some(module) = ready.modules.last().and_then(|cell| cell.get()) {
+            self.engine().keep(WasmId(*wasm.as_bytes()), module).await;
+        }
     }
 
     /// A blob of a registered graph. If it is missing because its module was deleted meanwhile, the
@@ -299,13 +332,6 @@ impl Exec {
         let (engine, wasm) = (Arc::clone(self.engine()), wasm.clone());
         blocking(move || engine.validate(&wasm)).await?.map_err(Error::Module)
     }
-}
-
-/// The root of a graph, as it was sent.
-#[derive(Clone, Debug)]
-struct Root {
-    wasm: Bytes,
-    keep: bool,
 }
 
 /// Runs what takes long on a thread where it may.

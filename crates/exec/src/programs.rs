@@ -25,8 +25,8 @@ pub struct ReadyProgram {
     pub nodes: Vec<Digest>,
     /// What can be called.
     pub program: Arc<Program>,
-    /// Keeps the modules shared with other programs while this one is ready.
-    pub(crate) _modules: Vec<ModuleCell>,
+    /// The nodes' modules, shared with other programs while this one is ready.
+    pub(crate) modules: Vec<ModuleCell>,
 }
 
 type Key = (Digest, Profile);

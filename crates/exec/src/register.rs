@@ -64,9 +64,11 @@ impl Exec {
         let description = self.validate(&wasm).await?;
         let links = self.resolve_links(links, &description).await?;
         let manifest = Manifest { links, wasm: Digest::of(&wasm) };
-        self.inline_program(&manifest, &wasm, Profile::Fast, true).await?;
+        let ready = self.inline_program(&manifest, &wasm, Profile::Fast).await?;
+        let blob = manifest.wasm;
         let registration = Registration { name: name.clone(), links: manifest.links, wasm };
         let registered = self.registry().register(registration).await?;
+        self.keep(&ready, blob).await;
         let module = self.description(registered.digest, name, description).await?;
         Ok(Registered { created: registered.created, module })
     }

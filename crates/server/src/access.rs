@@ -8,7 +8,7 @@
 use std::net::IpAddr;
 
 use http::header::{HOST, ORIGIN};
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderValue, Uri};
 
 use crate::problem::{Code, Problem};
 
@@ -30,24 +30,36 @@ impl Access {
         Self { hosts: lower(hosts), origins: lower(origins), literal_addresses }
     }
 
+    /// The foreign origin that a request comes from, if it is one that may use the server.
+    ///
     /// # Errors
     ///
     /// `forbidden` for a foreign host or origin, `invalid-request` for none or several hosts.
-    pub(crate) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    pub(crate) fn check<'a>(
+        &self,
+        uri: &Uri,
+        headers: &'a HeaderMap,
+    ) -> Result<Option<&'a HeaderValue>, Problem> {
         let authority = authority(uri, headers)?;
         let host = host(authority);
         if !self.answers_for(host) {
             let detail = format!("this server does not answer for host {host:?}");
             return Err(Problem::new(Code::Forbidden, detail));
         }
-        for origin in headers.get_all(ORIGIN) {
-            let origin = origin.to_str().unwrap_or("?");
-            if !self.trusts(origin, authority) {
-                let detail = format!("origin {origin:?} is not allowed");
-                return Err(Problem::new(Code::Forbidden, detail));
+        let mut origins = headers.get_all(ORIGIN).iter();
+        let Some(value) = origins.next() else { return Ok(None) };
+        let origin = value.to_str().unwrap_or("?").to_ascii_lowercase();
+        if origins.next().is_none() {
+            // A page of this very server says the authority it was asked by.
+            let own = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+            if own == Some(&authority.to_ascii_lowercase()) {
+                return Ok(None);
+            }
+            if self.origins.contains(&origin) {
+                return Ok(Some(value));
             }
         }
-        Ok(())
+        Err(Problem::new(Code::Forbidden, format!("origin {origin:?} is not allowed")))
     }
 
     fn answers_for(&self, host: &str) -> bool {
@@ -60,13 +72,6 @@ impl Access {
         }
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         host == "localhost" || host.ends_with(".localhost") || self.hosts.contains(&host)
-    }
-
-    /// A page of this very server says the authority it was asked by; every other origin is foreign.
-    fn trusts(&self, origin: &str, authority: &str) -> bool {
-        let origin = origin.to_ascii_lowercase();
-        let own = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        own == Some(&authority.to_ascii_lowercase()) || self.origins.contains(&origin)
     }
 }
 
@@ -94,8 +99,6 @@ fn host(authority: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn check(access: &Access, host: &str, origin: Option<&str>) -> Result<(), Code> {
@@ -104,7 +107,8 @@ mod tests {
         if let Some(origin) = origin {
             headers.insert(ORIGIN, HeaderValue::from_str(origin).unwrap());
         }
-        access.check(&Uri::from_static("/"), &headers).map_err(|problem| problem.code)
+        let checked = access.check(&Uri::from_static("/"), &headers);
+        checked.map(|_| ()).map_err(|problem| problem.code)
     }
 
     #[test]
@@ -167,7 +171,8 @@ mod tests {
         let access = Access::new(&[], &[], false);
         let mut headers = HeaderMap::new();
         let code = |headers: &HeaderMap| {
-            access.check(&Uri::from_static("/"), headers).map_err(|problem| problem.code)
+            let checked = access.check(&Uri::from_static("/"), headers);
+            checked.map(|_| ()).map_err(|problem| problem.code)
         };
         assert_eq!(code(&headers), Err(Code::InvalidRequest));
         headers.append(HOST, HeaderValue::from_static("localhost"));

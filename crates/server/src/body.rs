@@ -2,19 +2,20 @@
 
 mod decoding;
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::problem::{Code, Problem};
-
-/// How long a client may take to send a body.
-const MAXIMUM_TIME: Duration = Duration::from_secs(30);
 
 /// Bodies up to this many bytes are not counted against the memory of all bodies.
 const SMALL: u64 = 64 << 10;
@@ -27,6 +28,7 @@ const UNIT: u64 = 64 << 10;
 pub(crate) struct Bodies {
     maximum: u64,
     memory: Semaphore,
+    timeout: Duration,
 }
 
 /// A body, read whole, and the room it takes until it is dropped.
@@ -38,10 +40,10 @@ pub(crate) struct Body<'a> {
 
 impl Bodies {
     /// At most `maximum` bytes a body, before and after decompressing, and about `memory` bytes for
-    /// all that are being read or worked on.
-    pub(crate) fn new(maximum: u64, memory: u64) -> Self {
+    /// all that are being read or worked on; each has to arrive within `timeout`.
+    pub(crate) fn new(maximum: u64, memory: u64, timeout: Duration) -> Self {
         let units = usize::try_from(memory.max(2 * maximum).div_ceil(UNIT)).unwrap_or(usize::MAX);
-        Self { maximum, memory: Semaphore::new(units.min(Semaphore::MAX_PERMITS)) }
+        Self { maximum, memory: Semaphore::new(units.min(Semaphore::MAX_PERMITS)), timeout }
     }
 
     /// The most bytes a body may have.
@@ -65,22 +67,37 @@ impl Bodies {
         if announced.lower() > self.maximum {
             return Err(self.too_large());
         }
-        let room = if announced.upper().is_some_and(|bytes| bytes <= SMALL)
-            && coding == decoding::Coding::Identity
-        {
-            None
-        } else {
-            let expanded = match coding {
-                decoding::Coding::Identity => 0,
-                _ => self.maximum,
-            };
-            Some(self.room(announced.upper().unwrap_or(self.maximum).min(self.maximum) + expanded)?)
+        let small = announced.upper().is_some_and(|bytes| bytes <= SMALL);
+        if small && coding == decoding::Coding::Identity {
+            let bytes = self.in_time(self.collect(body)).await?;
+            return Ok(Body { bytes, _room: None });
+        }
+        // Boxed, since it is rare, and the future of a request is moved several times.
+        Box::pin(self.read_large(coding, announced.upper(), body)).await
+    }
+
+    /// Reads a body for which there has to be room.
+    async fn read_large<B>(
+        &self,
+        coding: decoding::Coding,
+        announced: Option<u64>,
+        body: B,
+    ) -> Result<Body<'_>, Problem>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: std::fmt::Display,
+    {
+        let as_sent = announced.unwrap_or(self.maximum).min(self.maximum);
+        let expanded = match coding {
+            decoding::Coding::Identity => 0,
+            decoding::Coding::Gzip | decoding::Coding::Zstd => self.maximum,
         };
+        let room = self.room(as_sent + expanded)?;
         let bytes = self.in_time(self.collect(body)).await?;
         let bytes = decoding::decode(coding, bytes, self.maximum)
             .await
             .map_err(|error| error.problem(self.maximum))?;
-        Ok(Body { bytes, _room: room })
+        Ok(Body { bytes, _room: Some(room) })
     }
 
     fn room(&self, bytes: u64) -> Result<SemaphorePermit<'_>, Problem> {
@@ -101,8 +118,8 @@ impl Bodies {
         if let std::task::Poll::Ready(result) = ready.await {
             return result;
         }
-        tokio::time::timeout(MAXIMUM_TIME, reading).await.unwrap_or_else(|_| {
-            let detail = format!("the body took more than {} s to arrive", MAXIMUM_TIME.as_secs());
+        tokio::time::timeout(self.timeout, reading).await.unwrap_or_else(|_| {
+            let detail = format!("the body took more than {:?} to arrive", self.timeout);
             Err(Problem::new(Code::RequestTimeout, detail))
         })
     }
@@ -190,12 +207,40 @@ pub(crate) fn unsupported(headers: &HeaderMap, accepted: &str) -> Problem {
     Problem::new(Code::UnsupportedMediaType, detail)
 }
 
-/// Reads JSON.
+/// Reads a JSON object.
 ///
 /// # Errors
 ///
 /// When it is broken or not of the shape, with line and column.
 pub(crate) fn json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| Problem::invalid_request(format!("JSON: {error}")))
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = object(&mut deserializer).and_then(|value| {
+        deserializer.end()?;
+        Ok(value)
+    });
+    value.map_err(|error| Problem::invalid_request(format!("JSON: {error}")))
+}
+
+/// Reads a struct from an object only: serde would take an array of its members too, in which a
+/// member cannot be misspelt, only misplaced.
+pub(crate) fn object<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Object<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+
+    deserializer.deserialize_map(Object(PhantomData))
 }

@@ -17,6 +17,8 @@
 mod access;
 mod app;
 mod body;
+mod connection;
+mod cors;
 mod metrics;
 mod negotiation;
 mod openapi;

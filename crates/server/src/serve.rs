@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -11,12 +12,15 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
 use crate::app::App;
+use crate::connection::Activity;
+use crate::cors;
 use crate::problem::{Code, Problem};
 use crate::routes::{Hot, Route};
 
@@ -33,16 +37,23 @@ pub(crate) type ResponseBody = Either<Full<Bytes>, Body>;
 pub(crate) struct Service {
     app: App,
     router: Router,
+    activity: Arc<Activity>,
 }
 
 impl Service {
     pub(crate) fn new(app: App) -> Self {
         let router = crate::routes::router(app.clone());
-        Self { app, router }
+        Self { app, router, activity: Arc::default() }
+    }
+
+    /// The service of a connection with a watchdog.
+    pub(crate) fn watched_by(self, activity: Arc<Activity>) -> Self {
+        Self { activity, ..self }
     }
 
     async fn answer(self, request: Request<Incoming>) -> Response<ResponseBody> {
         let started = Instant::now();
+        let _running = self.activity.begin();
         let id = request_id(request.headers());
         let (method, path) = (request.method().clone(), request.uri().clone());
         let handling = AssertUnwindSafe(self.handle(request)).catch_unwind();
@@ -68,23 +79,42 @@ impl Service {
             None if head.uri.path().starts_with("/v1/modules") => Route::Modules,
             None => Route::Other,
         };
-        let admitted = self.app.access.check(&head.uri, &head.headers).and_then(|()| {
-            let watched = route == Route::Other && head.method == http::Method::GET;
-            if self.app.is_shutting_down() && !watched {
-                return Err(Problem::new(Code::ShuttingDown, "the server is shutting down"));
-            }
-            Ok(())
-        });
-        let reply = match (admitted, hot) {
-            (Err(problem), _) => Err(problem),
-            (Ok(()), Some(hot)) => hot.handle(&self.app, &head.headers, body).await,
-            (Ok(()), None) => {
-                let request = Request::from_parts(head, Body::new(body));
-                let Ok(response) = self.router.clone().oneshot(request).await;
-                return (route, response.map(Either::Right));
-            }
+        let origin = match self.app.access.check(&head.uri, &head.headers) {
+            Ok(origin) => origin.cloned(),
+            Err(problem) => return (route, problem.into_reply().map(Either::Left)),
         };
-        (route, reply.unwrap_or_else(Problem::into_reply).map(Either::Left))
+        let mut response = match hot {
+            _ if self.refuses(route, &head.method) => {
+                let problem = Problem::new(Code::ShuttingDown, "the server is shutting down");
+                problem.into_reply().map(Either::Left)
+            }
+            Some(hot) => {
+                let reply = hot.handle(&self.app, &head.headers, body).await;
+                reply.unwrap_or_else(Problem::into_reply).map(Either::Left)
+            }
+            // Boxed, since it is large, and the future of a hot request is moved several times.
+            None => Box::pin(self.route(origin.is_some(), head, body)).await,
+        };
+        if let Some(origin) = origin {
+            cors::allow(origin, response.headers_mut());
+        }
+        (route, response)
+    }
+
+    /// Whether a request comes too late. Those who watch the server are answered to the end.
+    fn refuses(&self, route: Route, method: &Method) -> bool {
+        let watches = route == Route::Other && *method == Method::GET;
+        self.app.is_shutting_down() && !watches
+    }
+
+    /// Asks the router.
+    async fn route(&self, foreign: bool, head: Parts, body: Incoming) -> Response<ResponseBody> {
+        if foreign && let Some(reply) = cors::preflight(&head.method, &head.headers) {
+            return reply.map(Either::Left);
+        }
+        let request = Request::from_parts(head, Body::new(body));
+        let Ok(response) = self.router.clone().oneshot(request).await;
+        response.map(Either::Right)
     }
 }
 
@@ -102,7 +132,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
 /// A line for each request: one that changes something or fails says so to everybody, a success
 /// only to who wants to know everything.
 fn log<B>(
-    method: &http::Method,
+    method: &Method,
     path: &str,
     response: &Response<B>,
     code: Option<&'static str>,
@@ -113,7 +143,7 @@ fn log<B>(
     let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     let outcome = code.unwrap_or("ok");
     let request_id = id.to_str().unwrap_or_default();
-    let changed = response.status().is_success() && *method != http::Method::GET;
+    let changed = response.status().is_success() && *method != Method::GET;
     if code.is_some() || (changed && response.status() != http::StatusCode::OK) {
         tracing::info!(%method, path, status, outcome, duration_us, request_id, "answered");
     } else {

@@ -6,10 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::net::{TcpListener, TcpStream};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use wasm_exec::Exec;
@@ -17,14 +15,8 @@ use wasm_exec::Exec;
 use crate::access::Access;
 use crate::app::App;
 use crate::body::Bodies;
+use crate::connection;
 use crate::serve::Service;
-
-/// How long a client may take to send a request's head, and how long a connection may be silent
-/// between requests. Without it, a thousand silent sockets would hold a thousand tasks for ever.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How many requests one HTTP/2 connection may have open.
-const HTTP2_STREAMS: u32 = 256;
 
 /// How long accepting pauses when the process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -42,6 +34,8 @@ pub struct ServerConfig {
     pub request_bytes: u64,
     /// About how many bytes all bodies together may take while they are worked on.
     pub bodies_bytes: u64,
+    /// How long a client may take to send a request's body.
+    pub body_timeout: Duration,
     /// How many connections may be open.
     pub connections: usize,
     /// How long requests that run may take to end after shutting down began.
@@ -56,6 +50,7 @@ impl Default for ServerConfig {
             origins: Vec::new(),
             request_bytes: 97 << 20,
             bodies_bytes: 512 << 20,
+            body_timeout: Duration::from_secs(30),
             connections: 10_000,
             drain: Duration::from_secs(8),
         }
@@ -118,7 +113,7 @@ impl Server {
         let loopback = |ip: IpAddr| ip.to_canonical().is_loopback();
         let beyond = addresses.iter().any(|address| !loopback(address.ip()));
         let access = Access::new(&config.hosts, &config.origins, beyond);
-        let bodies = Bodies::new(config.request_bytes, config.bodies_bytes);
+        let bodies = Bodies::new(config.request_bytes, config.bodies_bytes, config.body_timeout);
         let app = App::new(exec, bodies, access);
         Ok(Self {
             service: Service::new(app.clone()),
@@ -185,28 +180,9 @@ async fn accept(
         let (app, service, watcher) = (app.clone(), service.clone(), graceful.watcher());
         tokio::spawn(async move {
             app.metrics.connections.inc();
-            serve_connection(stream, service, watcher).await;
+            connection::serve(stream, service, watcher).await;
             app.metrics.connections.dec();
             drop(place);
         });
-    }
-}
-
-async fn serve_connection(stream: TcpStream, service: Service, watcher: Watcher) {
-    // Answers are written at once, so there is nothing that waiting for more could join.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "no delay could not be set");
-    }
-    // Which protocol a connection speaks is told by its first bytes, before hyper's own timeout.
-    if !matches!(tokio::time::timeout(HEAD_TIMEOUT, stream.readable()).await, Ok(Ok(()))) {
-        return;
-    }
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(HTTP2_STREAMS);
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    // A broken connection is the client's affair.
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(error, "a connection ended");
     }
 }

@@ -30,7 +30,7 @@ impl From<Error> for Problem {
                 .with("initial_bytes", bytes)
                 .with("maximum", maximum),
             Error::Link { module, error } => {
-                let problem = link(error, detail);
+                let problem = link(*error, detail);
                 match module {
                     Some(module) => problem.with("in", module.to_string()),
                     None => problem,

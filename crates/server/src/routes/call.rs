@@ -25,7 +25,7 @@ pub(crate) struct CallFunctionRequest<'a> {
     #[schema(value_type = Vec<Object>)]
     params: Vec<&'a RawValue>,
     /// What the call may use.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "body::object")]
     limits: CallLimits,
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct CallRequest<'a> {
     #[schema(value_type = Vec<Object>)]
     params: Vec<&'a RawValue>,
     /// What the call may use.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "body::object")]
     limits: CallLimits,
 }
 

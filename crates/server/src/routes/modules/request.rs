@@ -1,5 +1,7 @@
 //! What requests about modules bring: path segments, queries, Wasm in three content types.
 
+use std::collections::HashSet;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use bytes::Bytes;
@@ -38,7 +40,11 @@ impl<S: Send + Sync> FromRequestParts<S> for ListRequest {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let mut query = ListQuery::default();
+        let mut seen = HashSet::new();
         for (name, value) in pairs(parts.uri.query())? {
+            if !seen.insert(name.clone()) {
+                return Err(Problem::invalid_request(format!("query: {name:?} is given twice")));
+            }
             match name.as_str() {
                 "prefix" => query.prefix = value,
                 "cursor" => query.after = Some(value),

@@ -1,0 +1,217 @@
+//! The measurements, each a row or two of the table.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use wasm_exec_registry::{RedbBackend, Registration, Registry};
+
+use crate::Options;
+use crate::client::{Client, percentile};
+use crate::guests::{self, DOUBLE, LOOP, MEM17};
+use crate::load::requests_per_second;
+use crate::target::Target;
+
+fn row(what: &str, measured: &str, goal: &str) {
+    println!("| {what} | {measured} | {goal} |");
+}
+
+fn milliseconds(duration: Duration) -> String {
+    format!("{:.3} ms", duration.as_secs_f64() * 1e3)
+}
+
+fn execute(module: &str) -> String {
+    json!({ "module_name": module, "function_name": "double", "params": [2] }).to_string()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Calls of programs that are ready, as a share of the floor's requests per second.
+pub(crate) fn hot_calls(options: &Options) {
+    let v1 = "/v1/modules/double/functions/double";
+    let routes = [
+        ("hot call, trivial, `/execute`", "/execute", execute("double"), "≥ 0.85 of the floor"),
+        ("hot call, trivial, `/v1`", v1, r#"{"params":[2]}"#.to_owned(), "–"),
+        ("hot call, mem17, `/execute`", "/execute", execute("mem17"), "≥ 0.55 of the floor"),
+    ];
+    let wanted: Vec<_> = routes.iter().filter(|(name, ..)| options.wants(name)).collect();
+    if wanted.is_empty() {
+        return;
+    }
+    let (floor, server) = (Target::floor(), Target::in_memory());
+    let mut client = Client::connect(&server.url);
+    guests::register(&mut client, "double", DOUBLE);
+    guests::register(&mut client, "mem17", MEM17);
+    let mut floors = Vec::new();
+    let mut rates = vec![Vec::new(); wanted.len()];
+    for _ in 0..options.rounds {
+        floors.push(requests_per_second(&floor, "/execute", &execute("double"), options.seconds));
+        for ((_, path, body, _), rates) in wanted.iter().zip(&mut rates) {
+            rates.push(requests_per_second(&server, path, body, options.seconds));
+        }
+    }
+    row("floor: bare axum, same JSON", &format!("{:.0} requests/s", median(floors.clone())), "–");
+    for ((name, _, _, goal), rates) in wanted.iter().zip(rates) {
+        let ratios = rates.iter().zip(&floors).map(|(rate, floor)| rate / floor).collect();
+        let measured = format!("{:.2} ({:.0} requests/s)", median(ratios), median(rates));
+        row(name, &measured, goal);
+    }
+}
+
+/// `POST /` of modules that nobody has seen.
+pub(crate) fn never_seen(options: &Options) {
+    const NAME: &str = "never-seen tiny module, `POST /`";
+    if !options.wants(NAME) {
+        return;
+    }
+    let server = Target::in_memory();
+    let mut client = Client::connect(&server.url);
+    let mut times: Vec<_> = (0..1000)
+        .map(|number| {
+            let hex = guests::variant_hex(number);
+            let body = json!({ "wasm_hex": hex, "function_name": "double", "params": [2] });
+            client.post("/", &body.to_string()).expect("it runs")
+        })
+        .collect();
+    times.sort_unstable();
+    let (p50, p99) = (percentile(&times, 0.5), percentile(&times, 0.99));
+    let measured = format!("p50 {}, p99 {}", milliseconds(p50), milliseconds(p99));
+    row(NAME, &measured, "p50 ≤ 0.6 ms");
+}
+
+/// First calls of registered modules after a restart: from the artifact on disk.
+pub(crate) fn first_calls(options: &Options) {
+    const NAME: &str = "first call, tiny, from the artifact on disk";
+    const MODULES: usize = 500;
+    if !options.wants(NAME) {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let body = |number: usize| execute(&format!("module{number}"));
+    {
+        let server = Target::on(directory.path());
+        let mut client = Client::connect(&server.url);
+        for number in 0..MODULES {
+            let name = format!("module{number}");
+            guests::register(&mut client, &name, &guests::variant(number));
+        }
+    }
+    let server = Target::on(directory.path());
+    let mut client = Client::connect(&server.url);
+    let call = |number| client.post("/execute", &body(number)).expect("it runs");
+    let mut first: Vec<_> = (0..MODULES).map(call).collect();
+    let mut hot: Vec<_> =
+        (0..MODULES).map(|number| client.post("/execute", &body(number)).expect("it runs")).collect();
+    first.sort_unstable();
+    hot.sort_unstable();
+    let over = |share| percentile(&first, share).saturating_sub(percentile(&hot, 0.5));
+    let measured = format!(
+        "p50 +{}, p99 +{} over the hot call's {}",
+        milliseconds(over(0.5)),
+        milliseconds(over(0.99)),
+        milliseconds(percentile(&hot, 0.5)),
+    );
+    row(NAME, &measured, "≤ +0.4 ms");
+}
+
+/// Light calls beside calls that never end.
+pub(crate) fn fairness(options: &Options) {
+    const NAME: &str = "light calls beside two CPU-bound callers, one core";
+    if !options.wants(NAME) {
+        return;
+    }
+    let server = Target::in_memory();
+    let mut client = Client::connect(&server.url);
+    guests::register(&mut client, "double", DOUBLE);
+    guests::register(&mut client, "loop", LOOP);
+    let hogs: Vec<_> = (0..2)
+        .map(|_| {
+            let mut hog = Client::connect(&server.url);
+            std::thread::spawn(move || {
+                let body = json!({ "limits": { "timeout_ms": 12_000 } }).to_string();
+                // It ends by its timeout, or with the server.
+                let _ = hog.post("/v1/modules/loop/functions/loop", &body);
+            })
+        })
+        .collect();
+    let body = execute("double");
+    let started = Instant::now();
+    let mut times = Vec::new();
+    while started.elapsed() < Duration::from_secs(8) {
+        times.push(client.post("/execute", &body).expect("it runs"));
+    }
+    drop(server);
+    hogs.into_iter().for_each(|hog| hog.join().expect("it does not panic"));
+    times.sort_unstable();
+    let (p50, p99) = (percentile(&times, 0.5), percentile(&times, 0.99));
+    let measured = format!("p50 {}, p99 {}", milliseconds(p50), milliseconds(p99));
+    row(NAME, &measured, "p99 ≤ 10 ms");
+}
+
+/// Memory of a server that does nothing.
+pub(crate) fn idle(options: &Options) {
+    const NAME: &str = "idle server, resident memory";
+    if !options.wants(NAME) {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let server = Target::on(directory.path());
+    let mut client = Client::connect(&server.url);
+    guests::register(&mut client, "double", DOUBLE);
+    drop(server);
+    let server = Target::on(directory.path());
+    row(NAME, &format!("{:.1} MiB", server.resident() as f64 / f64::from(1 << 20)), "≤ 20 MiB");
+}
+
+/// Starting with many registered modules, and calling one.
+pub(crate) fn many_modules(options: &Options) {
+    const NAME: &str = "start with 100,000 registered modules";
+    if !options.wants(NAME) {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    fill(directory.path(), 100_000);
+    let started = Instant::now();
+    let server = Target::on(directory.path());
+    let listening = started.elapsed();
+    Client::connect(&server.url).post("/execute", &execute("module77777")).expect("it runs");
+    let called = started.elapsed();
+    let resident = server.resident() as f64 / f64::from(1 << 20);
+    let measured = format!(
+        "{} until it listens, {} until one is called; {resident:.1} MiB resident",
+        milliseconds(listening),
+        milliseconds(called),
+    );
+    row(NAME, &measured, "≤ 500 ms");
+}
+
+/// Registers modules without a server: only the registry's part of it.
+fn fill(directory: &Path, modules: usize) {
+    let data = wasm_exec_registry::DataDirectory::open(directory).expect("it is new");
+    let runtime = tokio::runtime::Builder::new_multi_thread().build().expect("a runtime");
+    runtime.block_on(async {
+        let backend = RedbBackend::open(&data.registry_path(), 64 << 20).expect("it is new");
+        let registry = Registry::new(Arc::new(backend));
+        let mut registering = tokio::task::JoinSet::new();
+        for number in 0..modules {
+            let registry = registry.clone();
+            registering.spawn(async move {
+                let wasm = wasm_exec_engine::text::parse(&guests::variant(number));
+                let registration = Registration {
+                    name: Some(format!("module{number}").parse().expect("it is a name")),
+                    links: [].into(),
+                    wasm: wasm.expect("it is valid").into(),
+                };
+                registry.register(registration).await.expect("it registers");
+            });
+            if registering.len() >= 1024 {
+                registering.join_next().await;
+            }
+        }
+        registering.join_all().await;
+    });
+}

@@ -1,0 +1,155 @@
+//! The command line: without a subcommand the server, with one a tool that needs no server.
+//!
+//! Whatever goes wrong ends as one line on stderr, `error: …` with its causes. The exit status is 1,
+//! or 2 where it is the command line that is wrong; `run` keeps 1 for guests that fail and ends with
+//! 2 for everything else.
+
+mod completions;
+mod config;
+mod inspect;
+mod module_file;
+mod run;
+mod serve;
+mod settings;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::{ExitCode, Termination};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use completions::CompletionsArgs;
+use inspect::InspectArgs;
+use run::RunArgs;
+use settings::Options;
+
+/// Serve WebAssembly over HTTP: any exported function, plain JSON
+///
+/// Without a subcommand this is the server. Each setting is a flag, an environment variable or a
+/// member of the file that --config names, in this order of precedence. A repeatable flag can also
+/// be given once, with commas between the values.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the effective settings as TOML, each with where it comes from
+    Config(Box<Options>),
+    /// Call a function of a Wasm file, without a server
+    Run(RunArgs),
+    /// List what a Wasm file exports and imports
+    Inspect(InspectArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+/// Runs what the command line asks for.
+pub(crate) fn main() -> ExitCode {
+    let arguments = run::quote_negative_specials(std::env::args_os());
+    let mut command = Cli::command();
+    if arguments.get(1).is_some_and(|argument| command.find_subcommand(argument).is_some()) {
+        // The options beside a subcommand are not used, so their variables need not make sense.
+        command = command.mut_args(|option| option.env(None));
+    }
+    let matches = command.get_matches_from(arguments);
+    let Cli { command, options } = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let own = matches.subcommand().map_or(&matches, |(_, own)| own);
+    match command {
+        None => finish(serve::execute(options, own), 1),
+        Some(Command::Config(options)) => finish(config::execute(*options, own), 1),
+        Some(Command::Run(args)) => finish(run::execute(&args), 2),
+        Some(Command::Inspect(args)) => finish(inspect::execute(&args), 1),
+        Some(Command::Completions(args)) => finish(completions::execute(&args, Cli::command()), 1),
+    }
+}
+
+/// The exit status of what was asked for; `failure` if it ended with an error, which is printed.
+fn finish<T: Termination, E: Error>(result: Result<T, E>, failure: u8) -> ExitCode {
+    match result {
+        Ok(done) => done.report(),
+        Err(error) => {
+            print_error(&message(&error));
+            ExitCode::from(failure)
+        }
+    }
+}
+
+/// Prints an error's line.
+fn print_error(message: &str) {
+    // Where even stderr is gone, the exit status has to do.
+    let _ = writeln!(io::stderr(), "error: {}", printable(message));
+}
+
+/// Prints a subcommand's answer.
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+/// An error and its causes.
+fn message(error: &dyn Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // Some errors say their cause themselves.
+        if !message.ends_with(&text) {
+            message = format!("{message}: {text}");
+        }
+        cause = error.source();
+    }
+    message
+}
+
+/// Text in one line that is safe for a terminal: files, names and guests choose some of it.
+fn printable(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '"' | '\'' | '\\' => safe.push(character),
+            _ => safe.extend(character.escape_debug()),
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot open the store")]
+    struct Outer(#[source] io::Error);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error(transparent)]
+    struct Transparent(Outer);
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes() {
+        let error = Outer(io::Error::other("no space"));
+        assert_eq!(message(&error), "cannot open the store: no space");
+        let error = Transparent(Outer(io::Error::other("no space")));
+        assert_eq!(message(&error), "cannot open the store: no space");
+    }
+
+    #[test]
+    fn text_of_others_cannot_upset_a_terminal() {
+        assert_eq!(printable("a\n\x1b[2J\u{202e} \"b\" → é"), "a\\n\\u{1b}[2J\\u{202e} \"b\" → é");
+    }
+}

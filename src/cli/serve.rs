@@ -1,0 +1,187 @@
+//! Serving: what the binary does without a subcommand.
+//!
+//! Everything is opened before the line that says so is printed, so whoever reads that line can send
+//! requests. The first SIGTERM or SIGINT lets requests end, the second does not.
+
+mod log;
+mod signals;
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::ArgMatches;
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime;
+use wasm_exec::{Exec, StorageError};
+use wasm_exec_engine::{ArtifactStore, Engine, StartError};
+use wasm_exec_registry::{DataDirectory, DataDirectoryError, RedbBackend, Registry};
+use wasm_exec_server::{BindError, Server};
+
+use super::settings::{Options, Settings, SettingsError};
+use signals::Signals;
+
+/// How long tasks that are left over at the end may take.
+const CLEAN_UP: Duration = Duration::from_secs(1);
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    /// The settings are no good.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDirectory(#[from] DataDirectoryError),
+    /// The threads that serve cannot be started.
+    #[error("cannot start the threads that serve")]
+    Runtime(#[source] io::Error),
+    /// The signals to stop cannot be waited for.
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
+    /// The registry cannot be opened.
+    #[error("cannot open the registry {}", path.display())]
+    Registry {
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        source: StorageError,
+    },
+    /// The registry in memory cannot be made.
+    #[error("cannot make a registry in memory")]
+    RegistryInMemory(#[source] StorageError),
+    /// The place for compiled modules cannot be opened.
+    #[error("cannot open the directory of compiled modules {}", path.display())]
+    Artifacts {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The engine cannot be started.
+    #[error(transparent)]
+    Engine(#[from] StartError),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+///
+/// When the server cannot start.
+pub(crate) fn execute(options: Options, matches: &ArgMatches) -> Result<(), ServeError> {
+    let settings = options.resolve(matches)?;
+    log::start(&settings.process);
+    raise_open_files();
+    // Before the runtime and so closed after it: whatever tasks still write is in a locked directory.
+    let data = settings.storage.directory.as_deref().map(DataDirectory::open).transpose()?;
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(settings.process.workers.get())
+        .thread_name("serve")
+        .enable_all()
+        .build()
+        .map_err(ServeError::Runtime)?;
+    let served = runtime.block_on(serve(&settings, data.as_ref()));
+    runtime.shutdown_timeout(CLEAN_UP);
+    served
+}
+
+async fn serve(settings: &Settings, data: Option<&DataDirectory>) -> Result<(), ServeError> {
+    let mut signals = Signals::listen().map_err(ServeError::Signals)?;
+    let exec = open(settings, data)?;
+    let server = bind(settings, exec).await?;
+    announce(server.addresses(), data.map(DataDirectory::path));
+    let shutdown = async move {
+        signals.next().await;
+        tracing::info!("shutting down");
+        tokio::spawn(signals.exit_at_next());
+    };
+    server.run(shutdown).await;
+    Ok(())
+}
+
+/// Opens the store, and starts the engine over it.
+fn open(settings: &Settings, data: Option<&DataDirectory>) -> Result<Exec, ServeError> {
+    let storage = &settings.storage;
+    let (backend, artifacts) = match data {
+        Some(data) => {
+            let path = data.registry_path();
+            let backend = RedbBackend::open(&path, storage.cache_bytes)
+                .map_err(|source| ServeError::Registry { path, source })?;
+            let path = data.artifacts_path();
+            let artifacts = ArtifactStore::open(&path, storage.artifacts_bytes)
+                .map_err(|source| ServeError::Artifacts { path, source })?;
+            (backend, artifacts)
+        }
+        None => {
+            let backend = RedbBackend::in_memory(storage.cache_bytes)
+                .map_err(ServeError::RegistryInMemory)?;
+            (backend, ArtifactStore::in_memory(storage.artifacts_bytes))
+        }
+    };
+    let engine = Engine::new(settings.engine(), artifacts)?;
+    Ok(Exec::new(engine, Registry::new(Arc::new(backend)), settings.limits()))
+}
+
+/// Listens. A machine without IPv6 has no `::1`, which matters only where it was asked for.
+async fn bind(settings: &Settings, exec: Exec) -> Result<Server, BindError> {
+    let listening = &settings.listening;
+    let all = settings.server(listening.addresses.clone());
+    match Server::bind(all, exec.clone()).await {
+        Err(error) if listening.are_default && lacks_ipv6(&error) => {
+            let addresses = listening.addresses.iter().copied().filter(SocketAddr::is_ipv4);
+            Server::bind(settings.server(addresses.collect()), exec).await
+        }
+        bound => bound,
+    }
+}
+
+fn lacks_ipv6(error: &BindError) -> bool {
+    let errno = Errno::from_io_error(&error.source);
+    error.address.is_ipv6() && matches!(errno, Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT))
+}
+
+/// Says on stdout that the server is ready, where it listens and where it keeps things.
+fn announce(addresses: &[SocketAddr], directory: Option<&Path>) {
+    const VERSION: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
+    let urls: Vec<_> = addresses.iter().map(|address| format!("http://{address}")).collect();
+    let urls = urls.join(" and ");
+    let store = match directory {
+        Some(directory) => super::printable(&directory.to_string_lossy()),
+        None => "in memory".to_owned(),
+    };
+    let example = addresses.first().map_or_else(String::new, |address| {
+        format!("; try: curl -s http://{}/", reachable(*address))
+    });
+    // A server whose stdout nobody reads serves all the same. The line break flushes.
+    let _ = writeln!(io::stdout(), "{VERSION} listening on {urls}, store {store}{example}");
+}
+
+/// The address by which this machine reaches a listener: for "all addresses", loopback.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
+            address.set_ip(Ipv4Addr::LOCALHOST.into())
+        }
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            address.set_ip(Ipv6Addr::LOCALHOST.into())
+        }
+        _ => {}
+    }
+    address
+}
+
+/// Lets the process have as many open files as it may: each connection is one, and the soft limit is
+/// 1024 for the sake of programs that cannot count further.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, soft = ?limit.current, "cannot raise the limit of open files");
+    }
+}

@@ -1,0 +1,273 @@
+//! The server's settings: raw, as flags, environment and file give them, and valid, as it runs.
+//!
+//! Each group of settings is a file: its raw options, which clap reads from flags and environment,
+//! its valid values, and the step between them, which takes the options apart field by field, so
+//! that none can be forgotten. [`Sources`] adds the file's values and the defaults on the way.
+
+mod calls;
+mod capacity;
+mod listening;
+mod modules;
+mod process;
+mod sources;
+mod storage;
+mod values;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgMatches, Args};
+use wasm_exec::Limits;
+use wasm_exec_engine::EngineConfig;
+use wasm_exec_server::ServerConfig;
+
+use calls::{CallOptions, CallSettings};
+use capacity::{Capacity, CapacityOptions};
+use listening::{Listening, ListeningOptions};
+use modules::{ModuleOptions, ModuleSettings};
+use process::ProcessOptions;
+use sources::{Line, Sources};
+use storage::{Storage, StorageOptions};
+
+pub(crate) use process::{LogFormat, Process};
+pub(crate) use values::Size;
+
+/// How long requests that are being answered at the end may take; the whole end takes less than the
+/// ten seconds after which service managers kill.
+const DRAIN: Duration = Duration::from_secs(8);
+
+/// How long a client may take to send a request's body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The settings as flags and environment give them.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Read settings from this TOML file, whose members are the long flags' names
+    #[arg(long, env = "WASM_EXEC_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    listening: ListeningOptions,
+    #[command(flatten)]
+    storage: StorageOptions,
+    #[command(flatten)]
+    process: ProcessOptions,
+    #[command(flatten)]
+    calls: CallOptions,
+    #[command(flatten)]
+    modules: ModuleOptions,
+    #[command(flatten)]
+    capacity: CapacityOptions,
+}
+
+/// The settings of a server that can be started with them.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// Where it listens and whom it answers.
+    pub(crate) listening: Listening,
+    /// Where it keeps things.
+    pub(crate) storage: Storage,
+    /// Its threads and its log.
+    pub(crate) process: Process,
+    calls: CallSettings,
+    modules: ModuleSettings,
+    capacity: Capacity,
+    /// Every setting's value, and where it comes from.
+    pub(crate) lines: Vec<Line>,
+}
+
+/// Why settings are no good.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{}, line {line}: {reason}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// The file has members that mean nothing.
+    #[error("{}: unknown members: {members}", path.display())]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// Their names.
+        members: String,
+    },
+    /// A member of the file is of another kind.
+    #[error("{}: {name}: {reason}", path.display())]
+    Member {
+        /// The file.
+        path: PathBuf,
+        /// The member.
+        name: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A setting is above one that bounds it.
+    #[error("{small} is more than {large}")]
+    Exceeds {
+        /// The one that should be smaller, its value and where it comes from.
+        small: String,
+        /// The other.
+        large: String,
+    },
+    /// Fuel is counted in numbers that JSON can carry.
+    #[error("fuel-maximum is {0}; it can be 1 to {most}", most = calls::MOST_FUEL)]
+    FuelMaximum(u64),
+    /// The log's filter cannot be read.
+    #[error("log: {filter:?} is not a filter")]
+    LogFilter {
+        /// The filter.
+        filter: String,
+        /// What is wrong with it.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// No address is left to listen on.
+    #[error("listen is empty: at least one address is needed")]
+    NoAddress,
+    /// An address beyond this machine, without a word that this is meant.
+    #[error(
+        "listening on {0} lets anyone who can reach this machine run, register and delete modules, \
+         since the server asks for no key; if that is meant, add --allow-anonymous"
+    )]
+    Anonymous(SocketAddr),
+    /// The user has no home directory.
+    #[error(
+        "there is no home directory for the data: name one with --data-directory, or use --memory"
+    )]
+    NoDataDirectory,
+}
+
+impl Options {
+    /// Adds the file's values and the defaults, and checks that all fit together. `matches` is what
+    /// the options were read from.
+    ///
+    /// # Errors
+    ///
+    /// When the file is no good, or settings contradict each other.
+    pub(crate) fn resolve(self, matches: &ArgMatches) -> Result<Settings, SettingsError> {
+        let Self { config, listening, storage, process, calls, modules, capacity } = self;
+        let mut sources = Sources::open(matches, config, is_setting)?;
+        let listening = listening.resolve(&mut sources)?;
+        let storage = storage.resolve(&mut sources)?;
+        let process = process.resolve(&mut sources)?;
+        let calls = calls.resolve(&mut sources)?;
+        let modules = modules.resolve(&mut sources)?;
+        let capacity = capacity.resolve(&mut sources, modules.request)?;
+        let lines = sources.into_lines();
+        Ok(Settings { listening, storage, process, calls, modules, capacity, lines })
+    }
+}
+
+/// Whether a file can have a member of this name.
+fn is_setting(name: &str) -> bool {
+    let options = Options::augment_args(clap::Command::new(""));
+    let mut flags = options.get_arguments().filter_map(|argument| argument.get_long());
+    name != "config" && flags.any(|flag| flag == name)
+}
+
+impl Settings {
+    /// The part that the engine is started with.
+    pub(crate) fn engine(&self) -> EngineConfig {
+        let Self { calls, modules, capacity, .. } = self;
+        EngineConfig {
+            memory_maximum: usize::try_from(calls.memory_bytes.maximum).unwrap_or(usize::MAX),
+            table_elements: calls.table_elements,
+            stack_bytes: calls.stack_bytes,
+            concurrent_calls: capacity.concurrent_calls,
+            queued_calls: capacity.queued_calls,
+            concurrent_compilations: capacity.concurrent_compilations,
+            queued_compilations: capacity.queued_compilations,
+            compile_timeout: modules.compile_timeout.duration(),
+        }
+    }
+
+    /// The part that bounds requests.
+    pub(crate) fn limits(&self) -> Limits {
+        let Self { calls, modules, capacity, .. } = self;
+        Limits {
+            timeout_ms: calls.timeout_ms,
+            memory_bytes: calls.memory_bytes,
+            fuel_maximum: calls.fuel_maximum,
+            output_bytes: calls.output_bytes,
+            wasm_bytes: modules.wasm.bytes(),
+            graph: modules.graph,
+            ready_programs: capacity.ready_programs as u64,
+            ready_bytes: capacity.ready.bytes(),
+            ready_mappings: capacity.ready_mappings as u64,
+        }
+    }
+
+    /// The part that the HTTP server is started with, listening on `listen`.
+    pub(crate) fn server(&self, listen: Vec<SocketAddr>) -> ServerConfig {
+        let Self { listening, modules, capacity, .. } = self;
+        ServerConfig {
+            listen,
+            hosts: listening.hosts.clone(),
+            origins: listening.origins.clone(),
+            request_bytes: modules.request.bytes(),
+            bodies_bytes: capacity.bodies.bytes(),
+            body_timeout: BODY_TIMEOUT,
+            connections: capacity.connections,
+            drain: DRAIN,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::{Command, FromArgMatches};
+
+    use super::*;
+
+    fn defaults() -> Settings {
+        let command = Options::augment_args(Command::new("test"));
+        let command = command.mut_args(|option| option.env(None));
+        let matches = command.get_matches_from(["test", "--data-directory", "data"]);
+        Options::from_arg_matches(&matches).unwrap().resolve(&matches).unwrap()
+    }
+
+    #[test]
+    fn every_setting_has_a_flag_a_variable_and_a_line() {
+        let command = Options::augment_args(Command::new("test"));
+        let mut flags = BTreeSet::new();
+        for option in command.get_arguments() {
+            let flag = option.get_long().unwrap();
+            let variable = format!("WASM_EXEC_{}", flag.replace('-', "_").to_uppercase());
+            assert_eq!(option.get_env().unwrap(), &*variable);
+            flags.insert(flag);
+        }
+        assert!(flags.remove("config"), "it names the file, so it is not in it");
+        assert!(flags.iter().all(|flag| is_setting(flag)) && !is_setting("config"));
+        let settings = defaults();
+        let lines = settings.lines.iter().map(|line| line.name);
+        assert_eq!(lines.clone().collect::<BTreeSet<_>>(), flags);
+        assert_eq!(lines.count(), flags.len());
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_what_they_set() {
+        let settings = defaults();
+        assert_eq!(settings.limits(), Limits::default());
+        assert_eq!(format!("{:?}", settings.engine()), format!("{:?}", EngineConfig::default()));
+        let (server, default) = (settings.server(Vec::new()), ServerConfig::default());
+        assert_eq!(server.request_bytes, default.request_bytes);
+        assert_eq!(server.bodies_bytes, default.bodies_bytes);
+        assert_eq!(server.connections, default.connections);
+    }
+}

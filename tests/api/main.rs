@@ -1,0 +1,30 @@
+//! The HTTP API, end to end: the real server over the real store and engine, spoken to over HTTP.
+//!
+//! A module is a part of the surface, and each test is a sentence about it. Everything is said
+//! through [`support`]: a server is started, requests are built and awaited, and what comes back is
+//! compared with what is written. Nothing sleeps; whatever has to happen first is waited for.
+
+mod access;
+mod bodies;
+mod compression;
+mod download;
+mod functions;
+mod http2;
+mod limits;
+mod linking;
+mod links;
+mod listing;
+mod modules;
+mod names;
+mod operations;
+mod original;
+mod persistence;
+mod problems;
+mod scheduling;
+mod shutdown;
+mod start;
+mod storage;
+mod support;
+mod traps;
+mod values;
+mod wasm;

@@ -1,0 +1,34 @@
+//! What the tests are written in: servers, requests, responses, and the guests that are sent.
+
+pub(crate) mod connection;
+pub(crate) mod guests;
+pub(crate) mod request;
+pub(crate) mod response;
+pub(crate) mod server;
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take before it is taken for hanging. Nothing here is fast or slow: a test
+/// waits for what it wants to see, and this only turns waiting for ever into a failure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Asks again and again until the answer is the one that is waited for.
+///
+/// # Panics
+///
+/// When it does not come.
+pub(crate) async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    while started.elapsed() < PATIENCE {
+        if let Some(result) = attempt().await {
+            return result;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("it did not happen: {what}");
+}
+
+/// Lower-case hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,7 @@
+//! The command line, through the built binary.
+
+mod config;
+mod run;
+mod serve;
+mod support;
+mod tools;
