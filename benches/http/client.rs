@@ -56,9 +56,9 @@ impl Client {
     fn is_complete(&self) -> bool {
         let text = String::from_utf8_lossy(&self.answer);
         let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
-        let length = head
-            .lines()
-            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+        let length = head.lines().find_map(|line| {
+            line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok()
+        });
         length.is_some_and(|length: usize| body.len() >= length)
     }
 }

@@ -104,8 +104,9 @@ pub(crate) fn first_calls(options: &Options) {
     let mut client = Client::connect(&server.url);
     let call = |number| client.post("/execute", &body(number)).expect("it runs");
     let mut first: Vec<_> = (0..MODULES).map(call).collect();
-    let mut hot: Vec<_> =
-        (0..MODULES).map(|number| client.post("/execute", &body(number)).expect("it runs")).collect();
+    let mut hot: Vec<_> = (0..MODULES)
+        .map(|number| client.post("/execute", &body(number)).expect("it runs"))
+        .collect();
     first.sort_unstable();
     hot.sort_unstable();
     let over = |share| percentile(&first, share).saturating_sub(percentile(&hot, 0.5));

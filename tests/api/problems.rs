@@ -81,8 +81,7 @@ async fn provoke(server: &Server, code: Code) -> Response {
 
 /// Sends half a body, and nothing more for as long as the server waits for the rest.
 async fn sending_too_slowly() -> Response {
-    let server =
-        Server::with(|setup| setup.server.body_timeout = Duration::from_millis(100)).await;
+    let server = Server::with(|setup| setup.server.body_timeout = Duration::from_millis(100)).await;
     let mut connection = server.connect().await;
     connection
         .send(

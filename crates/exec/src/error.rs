@@ -51,10 +51,10 @@ pub enum Error {
     Registry(#[from] RegistryError),
     /// Registering was refused, or the registry failed.
     #[error(transparent)]
-    Register(#[from] RegisterError),
+    Register(Box<RegisterError>),
     /// Deleting was refused, or the registry failed.
     #[error(transparent)]
-    Delete(#[from] DeleteError),
+    Delete(Box<DeleteError>),
     /// The module exports no such function.
     #[error("{}", unknown_function(.function, *.found, .exports))]
     UnknownFunction {
@@ -98,6 +98,21 @@ fn list(exports: &[String]) -> String {
     let shown: Vec<_> = exports.iter().take(SHOWN).map(|name| format!("{name:?}")).collect();
     let more = if exports.len() > SHOWN { ", …" } else { "" };
     format!("{}{more}", shown.join(", "))
+}
+
+impl From<RegisterError> for Error {
+    fn from(error: RegisterError) -> Self {
+        Self::Register(Box::new(error))
+    }
+}
+
+impl From<DeleteError> for Error {
+    fn from(error: DeleteError) -> Self {
+        match error {
+            DeleteError::Registry(error) => Self::Registry(error),
+            error => Self::Delete(Box::new(error)),
+        }
+    }
 }
 
 impl From<CompileError> for Error {

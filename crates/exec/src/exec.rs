@@ -6,7 +6,7 @@ use bytes::Bytes;
 use quick_cache::sync::Cache;
 use wasm_exec_engine::{CompileError, Description, Engine, GraphNode, Module, Profile, WasmId};
 use wasm_exec_registry::{
-    DeleteError, Digest, Graph, ListQuery, Manifest, Page, Reference, Registry, RegistryError,
+    Digest, Graph, ListQuery, Manifest, Page, Reference, Registry, RegistryError,
 };
 
 use crate::error::Error;
@@ -131,10 +131,7 @@ impl Exec {
     /// When nothing is registered so, only others hold it, or the registry fails.
     pub async fn delete(&self, module: &str) -> Result<(), Error> {
         let reference: Reference = module.parse()?;
-        self.registry().delete(&reference).await.map_err(|error| match error {
-            DeleteError::Registry(error) => Error::Registry(error),
-            error => Error::Delete(error),
-        })
+        Ok(self.registry().delete(&reference).await?)
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {

@@ -123,11 +123,13 @@ impl Weighter<Key, Arc<ReadyProgram>> for Share {
 /// A module, once it is loaded.
 pub(crate) type ModuleCell = Arc<OnceCell<Module>>;
 
+type WeakCell = Weak<OnceCell<Module>>;
+
 /// Modules that are loaded, shared by the programs that have them in their graph, and loaded once
 /// however many ask at the same time. Only programs keep them alive.
 #[derive(Debug, Default)]
 pub(crate) struct Modules {
-    cells: Mutex<HashMap<(WasmId, Profile), Weak<OnceCell<Module>>>>,
+    cells: Mutex<HashMap<(WasmId, Profile), WeakCell>>,
 }
 
 impl Modules {

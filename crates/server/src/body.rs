@@ -4,7 +4,7 @@ mod decoding;
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -69,7 +69,7 @@ impl Bodies {
         }
         let small = announced.upper().is_some_and(|bytes| bytes <= SMALL);
         if small && coding == decoding::Coding::Identity {
-            let bytes = self.in_time(self.collect(body)).await?;
+            let bytes = self.in_time(pin!(self.collect(body))).await?;
             return Ok(Body { bytes, _room: None });
         }
         // Boxed, since it is rare, and the future of a request is moved several times.
@@ -93,7 +93,7 @@ impl Bodies {
             decoding::Coding::Gzip | decoding::Coding::Zstd => self.maximum,
         };
         let room = self.room(as_sent + expanded)?;
-        let bytes = self.in_time(self.collect(body)).await?;
+        let bytes = self.in_time(pin!(self.collect(body))).await?;
         let bytes = decoding::decode(coding, bytes, self.maximum)
             .await
             .map_err(|error| error.problem(self.maximum))?;
@@ -110,9 +110,8 @@ impl Bodies {
     /// Waits for a body, without a timer if it is there already.
     async fn in_time(
         &self,
-        reading: impl Future<Output = Result<Bytes, Problem>>,
+        mut reading: Pin<&mut impl Future<Output = Result<Bytes, Problem>>>,
     ) -> Result<Bytes, Problem> {
-        let mut reading = pin!(reading);
         let ready =
             std::future::poll_fn(|context| std::task::Poll::Ready(reading.as_mut().poll(context)));
         if let std::task::Poll::Ready(result) = ready.await {

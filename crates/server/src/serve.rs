@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -56,8 +56,10 @@ impl Service {
         let _running = self.activity.begin();
         let id = request_id(request.headers());
         let (method, path) = (request.method().clone(), request.uri().clone());
-        let handling = AssertUnwindSafe(self.handle(request)).catch_unwind();
-        let (route, mut response) = handling.await.unwrap_or_else(|_| {
+        // Pinned first, so that what wraps it moves a pointer and not the future.
+        let mut handling = pin!(self.handle(request));
+        let handled = AssertUnwindSafe(handling.as_mut()).catch_unwind().await;
+        let (route, mut response) = handled.unwrap_or_else(|_| {
             // What the panic said is in the log already, by the panic hook.
             let problem = Problem::new(Code::Internal, "internal error");
             (Route::Other, problem.into_reply().map(Either::Left))

@@ -40,8 +40,8 @@ impl From<Error> for Problem {
             Error::Graph(error) => graph(error, detail),
             Error::Name(_) => problem(Code::InvalidName),
             Error::Registry(error) => registry(error, detail),
-            Error::Register(error) => register(error, detail),
-            Error::Delete(error) => delete(error, detail),
+            Error::Register(error) => register(*error, detail),
+            Error::Delete(error) => delete(*error, detail),
             Error::UnknownFunction { function, found, exports } => {
                 let problem = problem(Code::UnknownFunction)
                     .with("function", function)
