@@ -24,7 +24,7 @@ lint:
     cargo fmt --all -- --check
     cargo clippy --workspace --all-targets -- -D warnings
 
-# Licences, sources and bans of dependencies; advisories too where their database can be reached.
+# Licences, sources and bans of dependencies; then advisories, for which their database has to be reached.
 deny:
     cargo deny --workspace check bans licenses sources
-    cargo deny --workspace check advisories || echo "advisories were not checked"
+    cargo deny fetch db && cargo deny --workspace check advisories
