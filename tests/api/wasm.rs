@@ -129,7 +129,7 @@ async fn more_than_a_call_can_have_is_refused_when_registering() {
     let server = Server::start().await;
     let memory = server.post("/v1/modules").wat("(module (memory 4097))").await;
     memory.problem(422, "memory-limit").has(json!({
-        "outcome": "memory-limit", "initial_bytes": 4097u64 << 16, "maximum": 256u64 << 20,
+        "initial_bytes": 4097u64 << 16, "maximum": 256u64 << 20,
     }));
     server.post("/v1/modules").wat("(module (memory 4096))").await.created();
     let table = server.post("/v1/modules").wat("(module (table 100001 funcref))").await;

@@ -128,11 +128,14 @@ impl ArtifactStore {
         }
     }
 
-    /// Whether there is an artifact of `id`, whole or not.
-    pub(crate) fn contains(&self, id: &WasmId, profile: Profile, compatibility: u64) -> bool {
+    /// The size in bytes of the artifact of `id`, whole or not, if there is one.
+    pub(crate) fn size(&self, id: &WasmId, profile: Profile, compatibility: u64) -> Option<u64> {
         match &self.place {
-            Place::Directory(directory) => directory.file(id, profile, compatibility).exists(),
-            Place::Memory(cache) => cache.contains_key(&(*id, profile)),
+            Place::Directory(directory) => {
+                let file = directory.file(id, profile, compatibility);
+                file.metadata().ok().map(|metadata| metadata.len())
+            }
+            Place::Memory(cache) => cache.peek(&(*id, profile)).map(|bytes| bytes.len() as u64),
         }
     }
 

@@ -11,7 +11,7 @@ use wasmtime::{
 
 use crate::config::CallLimits;
 use crate::limiter::Limiter;
-use crate::outcome::{Failure, Frame, Outcome, Trap, TrapKind, Usage};
+use crate::outcome::{Failure, Frame, Outcome, Trap, TrapKind, Usage, shorten};
 use crate::program::{Function, Instantiate, Program};
 use crate::value::{self, Value};
 
@@ -211,7 +211,7 @@ impl Call {
                 .take(Trap::MAX_FRAMES)
                 .map(|frame| Frame {
                     node: self.node_of(frame.module()),
-                    function: frame.func_name().map(str::to_owned),
+                    function: frame.func_name().map(shorten),
                     index: frame.func_index(),
                     offset: frame.module_offset(),
                 })

@@ -43,11 +43,11 @@ mod ticker;
 mod value;
 
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
 
-use admission::Admission;
+use admission::{Admission, Full, Place};
 use artifact::Artifact;
 use background::Background;
 use call::Call;
@@ -78,6 +78,10 @@ pub struct Engine {
     fast: Running,
     /// Made when the first metered call comes.
     metered: OnceLock<Running>,
+    /// Held while it is made: making two would reserve the address space of two.
+    making: Mutex<()>,
+    /// Calls of both profiles.
+    calls: Admission,
     artifacts: ArtifactStore,
     compilations: Admission,
     background: Background,
@@ -91,9 +95,8 @@ struct Running {
     engine: wasmtime::Engine,
     compatibility: u64,
     compiler: Arc<Compiler>,
-    calls: Admission,
-    /// The least a call counts for, so that no more than `concurrent_calls` run.
-    slots_per_call: u32,
+    /// Places in the pool of instances, memories and tables.
+    slots: Admission,
 }
 
 /// The engine could not be started.
@@ -110,14 +113,11 @@ pub enum StartError {
 impl Running {
     fn start(config: &EngineConfig, profile: Profile) -> Result<Self, StartError> {
         let engine = profile::running_engine(config, profile).map_err(StartError::Wasmtime)?;
-        let slots = profile::pool_slots(config);
-        let calls = u32::try_from(config.concurrent_calls).unwrap_or(u32::MAX).max(1);
         Ok(Self {
             ticker: Ticker::start(engine.clone()).map_err(StartError::Thread)?,
             compatibility: module::compatibility(&engine),
             compiler: Arc::new(Compiler::new(config.clone(), profile, engine.clone())),
-            calls: Admission::new(slots, config.queued_calls),
-            slots_per_call: (slots / calls).max(1),
+            slots: Admission::new(profile::pool_slots(config), config.queued_calls),
             engine,
         })
     }
@@ -131,9 +131,12 @@ impl Engine {
     /// When address space cannot be reserved or threads cannot be started.
     pub fn new(config: EngineConfig, artifacts: ArtifactStore) -> Result<Self, StartError> {
         let compilations = u32::try_from(config.concurrent_compilations).unwrap_or(u32::MAX);
+        let calls = u32::try_from(config.concurrent_calls).unwrap_or(u32::MAX);
         Ok(Self {
             fast: Running::start(&config, Profile::Fast)?,
             metered: OnceLock::new(),
+            making: Mutex::new(()),
+            calls: Admission::new(calls.max(1), config.queued_calls),
             artifacts,
             compilations: Admission::new(compilations.max(1), config.queued_compilations),
             background: Background::start(config.concurrent_compilations.max(1))
@@ -181,17 +184,34 @@ impl Engine {
         profile: Profile,
     ) -> Result<Option<Module>, StartError> {
         let running = self.running(profile)?;
-        let Some(artifact) = self.artifacts.get(&id, profile, running.compatibility) else {
-            return Ok(None);
-        };
-        match self.load_artifact(artifact, profile).await {
-            Ok(module) => Ok(Some(module)),
-            Err(error) => {
-                tracing::warn!(?error, "an artifact does not load and is compiled again");
-                self.artifacts.remove(&id, profile, running.compatibility);
-                Ok(None)
+        let compatibility = running.compatibility;
+        let loading = match self.artifacts.size(&id, profile, compatibility) {
+            None => return Ok(None),
+            Some(size) if size > LARGE_ARTIFACT => {
+                let this = Arc::clone(self);
+                let loading = move || this.load_kept(id, profile, compatibility);
+                // A crash of it would be in the log already; the module is compiled again.
+                tokio::task::spawn_blocking(loading).await.unwrap_or(Ok(None))
             }
-        }
+            Some(_) => self.load_kept(id, profile, compatibility),
+        };
+        Ok(loading.unwrap_or_else(|error| {
+            tracing::warn!(?error, "an artifact does not load and is compiled again");
+            self.artifacts.remove(&id, profile, compatibility);
+            None
+        }))
+    }
+
+    /// Checks and loads an artifact. Blocks for as long as reading it takes.
+    fn load_kept(
+        &self,
+        id: WasmId,
+        profile: Profile,
+        compatibility: u64,
+    ) -> wasmtime::Result<Option<Module>> {
+        let engine = &self.running(profile)?.engine;
+        let artifact = self.artifacts.get(&id, profile, compatibility);
+        artifact.map(|artifact| module::load(engine, profile, artifact)).transpose()
     }
 
     /// Compiles and loads a module.
@@ -227,7 +247,7 @@ impl Engine {
         let compatibility = running.compatibility;
         let keeping = self.background.spawn_blocking(move || {
             let artifacts = &this.artifacts;
-            if artifacts.contains(&id, module.profile, compatibility) {
+            if artifacts.size(&id, module.profile, compatibility).is_some() {
                 return;
             }
             match module.inner.serialize() {
@@ -293,20 +313,19 @@ impl Engine {
             .map_err(|error| CallError::Engine(wasmtime::Error::new(error)))?;
         let table_elements = self.config.table_elements;
         let call = Call::new(Arc::clone(program), function, params, limits, table_elements)?;
-        let slots = program.slots.max(running.slots_per_call);
-        let place = match running.calls.try_enter(slots) {
-            Some(place) => place,
+        let places = match self.try_admit(running, program.slots) {
+            Some(places) => places,
             // Boxed, as all that is rare on this way: the future of a call is moved several times.
-            None => {
-                Box::pin(running.calls.enter(slots)).await.map_err(|_| CallError::Overloaded)?
-            }
+            None => Box::pin(self.admit(running, program.slots))
+                .await
+                .map_err(|Full| CallError::Overloaded)?,
         };
         let ticking = running.ticker.keep_ticking();
         let engine = running.engine.clone();
         let started = Instant::now();
         let mut run = Box::pin(async move {
             let outcome = call.run(&engine, started).await;
-            drop((ticking, place));
+            drop((ticking, places));
             outcome
         });
         if !program.large
@@ -320,12 +339,26 @@ impl Engine {
         }
     }
 
+    /// Takes a place among the calls and `slots` of the pool, if they are free.
+    fn try_admit(&self, running: &Running, slots: u32) -> Option<(Place, Place)> {
+        Some((self.calls.try_enter(1)?, running.slots.try_enter(slots)?))
+    }
+
+    /// Waits for a place among the calls, then for `slots` of the pool.
+    async fn admit(&self, running: &Running, slots: u32) -> Result<(Place, Place), Full> {
+        Ok((self.calls.enter(1).await?, running.slots.enter(slots).await?))
+    }
+
     fn running(&self, profile: Profile) -> Result<&Running, StartError> {
         match profile {
             Profile::Fast => Ok(&self.fast),
             Profile::Metered => match self.metered.get() {
                 Some(running) => Ok(running),
                 None => {
+                    let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+                    if let Some(running) = self.metered.get() {
+                        return Ok(running);
+                    }
                     let made = Running::start(&self.config, profile)?;
                     Ok(self.metered.get_or_init(|| made))
                 }

@@ -74,6 +74,17 @@ pub struct Frame {
     pub offset: Option<usize>,
 }
 
+/// How many bytes of a name that a guest chose are repeated in reports.
+const MAXIMUM_NAME: usize = 200;
+
+/// A guest's name, shortened if it is long: names may have megabytes.
+pub(crate) fn shorten(name: &str) -> String {
+    match name.char_indices().find(|(index, _)| *index >= MAXIMUM_NAME) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
 /// What made a guest trap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrapKind {

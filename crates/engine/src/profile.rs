@@ -8,11 +8,9 @@ use wasmtime::{
 use crate::config::{EngineConfig, Profile};
 use crate::outcome::Trap;
 
-/// How much of the pool one call may take: instances, memories or tables, whichever is most.
-///
-/// It is also the pool's size for a single call at least, so that every graph that the registry
-/// accepts can run alone.
-pub(crate) const MAXIMUM_CALL_SLOTS: u32 = 4096;
+/// How much of the pool one call may take: instances, memories or tables, whichever is most. A
+/// quarter of the smallest pool, so that one call cannot keep all others out.
+pub(crate) const MAXIMUM_CALL_SLOTS: u32 = 1024;
 
 /// Memories and tables that one module may define.
 pub(crate) const MAXIMUM_PER_MODULE: u32 = 64;
@@ -96,5 +94,5 @@ fn pool(config: &EngineConfig) -> PoolingAllocationConfig {
 /// 20,000 slots over all engines is what the kernel grants.
 pub(crate) fn pool_slots(config: &EngineConfig) -> u32 {
     let calls = u32::try_from(config.concurrent_calls).unwrap_or(u32::MAX);
-    calls.saturating_mul(4).clamp(MAXIMUM_CALL_SLOTS, 8192)
+    calls.saturating_mul(4).clamp(4 * MAXIMUM_CALL_SLOTS, 8 * MAXIMUM_CALL_SLOTS)
 }

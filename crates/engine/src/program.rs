@@ -10,6 +10,7 @@ use crate::call::State;
 use crate::config::Profile;
 use crate::limiter::LARGE_MEMORY;
 use crate::module::{Cost, Module};
+use crate::outcome::shorten;
 use crate::value::ValueType;
 
 /// One module of a graph that is to become a program.
@@ -25,6 +26,8 @@ pub struct GraphNode {
 pub struct Program {
     pub(crate) nodes: Box<[Node]>,
     functions: HashMap<Box<str>, Function>,
+    /// The first functions' names, in order.
+    listed: Box<[String]>,
     /// Names and kinds of the root's exports that are not functions.
     others: HashMap<Box<str>, &'static str>,
     pub(crate) profile: Profile,
@@ -168,7 +171,7 @@ impl Program {
     ///
     /// # Panics
     ///
-    /// When the graph is empty, or links to a node that does not come earlier, or mixes profiles.
+    /// When the graph is empty, or links to a node that does not come earlier.
     pub(crate) fn link(
         engine: &wasmtime::Engine,
         graph: Vec<GraphNode>,
@@ -195,8 +198,12 @@ impl Program {
         }
         let root = &nodes.last().expect("a graph has a root").module;
         let (functions, others) = exports(root);
+        let mut listed: Vec<String> = functions.keys().map(|name| shorten(name)).collect();
+        listed.sort_unstable();
+        listed.truncate(Self::MAXIMUM_LISTED);
         Ok(Self {
             functions,
+            listed: listed.into_boxed_slice(),
             others,
             profile,
             slots: pool.slots()?,
@@ -216,9 +223,13 @@ impl Program {
         self.others.get(name).copied()
     }
 
-    /// The names of the exported functions, in no particular order.
-    pub fn function_names(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.functions.keys().map(Box::as_ref)
+    /// How many names [`function_names`](Self::function_names) gives at most.
+    pub const MAXIMUM_LISTED: usize = 100;
+
+    /// The names of the first exported functions in alphabetical order, long ones shortened: for a
+    /// person to read.
+    pub fn function_names(&self) -> &[String] {
+        &self.listed
     }
 
     /// What keeping it ready takes, its modules included.

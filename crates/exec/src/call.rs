@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use wasm_exec_engine::{self as engine, CallError, Profile, TrapKind, Usage};
 use wasm_exec_registry::Digest;
 
-use crate::error::{Error, MAXIMUM_LISTED_EXPORTS};
+use crate::error::Error;
 use crate::exec::{Exec, internal};
 use crate::limits::RequestedLimits;
 use crate::programs::ReadyProgram;
@@ -170,9 +170,7 @@ impl Exec {
 }
 
 fn unknown_function(ready: &ReadyProgram, function: &str) -> Error {
-    let mut exports: Vec<_> = ready.program.function_names().map(str::to_owned).collect();
-    exports.sort_unstable();
-    exports.truncate(MAXIMUM_LISTED_EXPORTS);
+    let exports = ready.program.function_names().to_vec();
     let found = ready.program.other_export(function);
     Error::UnknownFunction { function: function.to_owned(), found, exports }
 }

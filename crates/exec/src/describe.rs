@@ -1,6 +1,7 @@
 //! Describing what is registered.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use wasm_exec_engine::{Description, text};
@@ -21,6 +22,8 @@ pub struct ModuleDescription {
     pub interface: Description,
     /// For each link, a name of what it links to, if that has one.
     pub link_names: BTreeMap<String, Name>,
+    /// When the name it was asked for by was registered, or else the module.
+    pub registered_at: SystemTime,
 }
 
 impl ModuleDescription {
@@ -53,8 +56,10 @@ impl Exec {
         let engine = std::sync::Arc::clone(self.engine());
         // It was validated when it was registered.
         let interface = blocking(move || engine.describe(&wasm)).await?.map_err(internal)?;
-        let name = resolved.name.map(|entry| entry.name);
-        self.description(resolved.digest, name, interface).await
+        let (name, registered_at) =
+            resolved.name.map(|entry| (entry.name, entry.registered_at)).unzip();
+        let registered_at = registered_at.unwrap_or(record.registered_at);
+        self.description(resolved.digest, name, interface, registered_at).await
     }
 
     pub(crate) async fn description(
@@ -62,6 +67,7 @@ impl Exec {
         digest: Digest,
         name: Option<Name>,
         interface: Description,
+        registered_at: SystemTime,
     ) -> Result<ModuleDescription, Error> {
         let record = self.registry().module(digest).await?;
         let mut link_names = BTreeMap::new();
@@ -72,7 +78,7 @@ impl Exec {
             }
         }
         let name = name.or_else(|| record.names.first().cloned());
-        Ok(ModuleDescription { name, record, interface, link_names })
+        Ok(ModuleDescription { name, record, interface, link_names, registered_at })
     }
 
     /// A registered module's bytes.
@@ -87,23 +93,20 @@ impl Exec {
         Ok(Blob { digest, wasm: self.registry().blob(digest).await? })
     }
 
-    /// A registered module in the text format, with the digest of its bytes.
+    /// A module's bytes in the text format.
     ///
     /// # Errors
     ///
-    /// As [`wasm`](Self::wasm), and when the text would be longer than a request may be.
-    pub async fn wat(&self, module: &str) -> Result<(Digest, String), Error> {
-        let Blob { digest, wasm } = self.wasm(module).await?;
-        // Text takes several times the room of the bytes.
+    /// When the text would have more than four times the bytes that a module may have.
+    pub async fn print(&self, wasm: Bytes) -> Result<String, Error> {
         let maximum = self.limits().wasm_bytes.saturating_mul(4);
         let limit = usize::try_from(maximum).unwrap_or(usize::MAX);
         let printed = blocking(move || text::print(&wasm, limit)).await?;
-        let text = printed.map_err(|error| match error {
+        printed.map_err(|error| match error {
             text::PrintError::TooLong { .. } => {
                 Error::Source(SourceError::TooLarge { size: maximum + 1, maximum })
             }
             error @ text::PrintError::Invalid(_) => internal(error),
-        })?;
-        Ok((digest, text))
+        })
     }
 }

@@ -62,7 +62,7 @@ pub enum Error {
         function: String,
         /// The kind of the export of that name, if it is no function.
         found: Option<&'static str>,
-        /// The functions it does export, at most [`MAXIMUM_LISTED_EXPORTS`].
+        /// The first of the functions that it does export.
         exports: Vec<String>,
     },
     /// The parameters are not the function's.
@@ -78,9 +78,6 @@ pub enum Error {
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
-
-/// How many of a module's functions an error lists.
-pub const MAXIMUM_LISTED_EXPORTS: usize = 100;
 
 fn unknown_function(function: &str, found: Option<&str>, exports: &[String]) -> String {
     let function = function.escape_debug();

@@ -44,7 +44,7 @@ pub mod values;
 
 pub use call::{Answer, BacktraceFrame, Call, Failure, FailureKind, Target, TrapReport};
 pub use describe::{Blob, ModuleDescription};
-pub use error::{Error, MAXIMUM_LISTED_EXPORTS};
+pub use error::Error;
 pub use exec::{Exec, Statistics};
 pub use limits::{LimitTooHigh, Limits, RequestedLimits, Setting};
 pub use programs::ReadyProgram;

@@ -25,7 +25,7 @@ pub struct Limits {
     pub fuel_maximum: u64,
     /// Output of a call, in bytes: the JSON text of its results.
     pub output_bytes: Setting,
-    /// The most bytes a Wasm binary may have, printed text included.
+    /// The most bytes a Wasm binary may have, and as many its text.
     pub wasm_bytes: u64,
     /// How large a linked graph may be.
     pub graph: GraphLimits,

@@ -38,13 +38,15 @@ pub(crate) struct Programs {
     modules: Modules,
 }
 
-/// Few, since each shard takes only its part of the whole, which a large program must fit.
+/// Few, since each shard takes only its part of the whole, which a large program must fit; and a
+/// single one where the whole is small.
 const SHARDS: usize = 4;
+const SMALL: u64 = 1024;
 
 impl Programs {
     pub(crate) fn new(limits: &Limits) -> Self {
         let options = OptionsBuilder::new()
-            .shards(SHARDS)
+            .shards(if limits.ready_programs < SMALL { 1 } else { SHARDS })
             .estimated_items_capacity(usize::try_from(limits.ready_programs).unwrap_or(usize::MAX))
             .weight_capacity(Share::WHOLE)
             .build();

@@ -69,7 +69,9 @@ impl Exec {
         let registration = Registration { name: name.clone(), links: manifest.links, wasm };
         let registered = self.registry().register(registration).await?;
         self.keep(&ready, blob).await;
-        let module = self.description(registered.digest, name, description).await?;
+        let module = self
+            .description(registered.digest, name, description, registered.registered_at)
+            .await?;
         Ok(Registered { created: registered.created, module })
     }
 

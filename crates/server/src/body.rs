@@ -5,6 +5,7 @@ mod decoding;
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,7 +14,7 @@ use http_body_util::BodyExt;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::{Code, Problem};
 
@@ -27,15 +28,15 @@ const UNIT: u64 = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct Bodies {
     maximum: u64,
-    memory: Semaphore,
+    memory: Arc<Semaphore>,
     timeout: Duration,
 }
 
 /// A body, read whole, and the room it takes until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Body<'a> {
+pub(crate) struct Body {
     pub(crate) bytes: Bytes,
-    _room: Option<SemaphorePermit<'a>>,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Bodies {
@@ -43,7 +44,11 @@ impl Bodies {
     /// all that are being read or worked on; each has to arrive within `timeout`.
     pub(crate) fn new(maximum: u64, memory: u64, timeout: Duration) -> Self {
         let units = usize::try_from(memory.max(2 * maximum).div_ceil(UNIT)).unwrap_or(usize::MAX);
-        Self { maximum, memory: Semaphore::new(units.min(Semaphore::MAX_PERMITS)), timeout }
+        Self {
+            maximum,
+            memory: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))),
+            timeout,
+        }
     }
 
     /// The most bytes a body may have.
@@ -57,7 +62,7 @@ impl Bodies {
     ///
     /// When it is too large, comes too slowly, breaks off, has an unknown encoding, or there is no
     /// room for it.
-    pub(crate) async fn read<B>(&self, headers: &HeaderMap, body: B) -> Result<Body<'_>, Problem>
+    pub(crate) async fn read<B>(&self, headers: &HeaderMap, body: B) -> Result<Body, Problem>
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: std::fmt::Display,
@@ -82,7 +87,7 @@ impl Bodies {
         coding: decoding::Coding,
         announced: Option<u64>,
         body: B,
-    ) -> Result<Body<'_>, Problem>
+    ) -> Result<Body, Problem>
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: std::fmt::Display,
@@ -94,15 +99,16 @@ impl Bodies {
         };
         let room = self.room(as_sent + expanded)?;
         let bytes = self.in_time(pin!(self.collect(body))).await?;
-        let bytes = decoding::decode(coding, bytes, self.maximum)
+        // The room goes along: decoding goes on also if the request is given up meanwhile.
+        let (bytes, room) = decoding::decode(coding, bytes, self.maximum, room)
             .await
             .map_err(|error| error.problem(self.maximum))?;
         Ok(Body { bytes, _room: Some(room) })
     }
 
-    fn room(&self, bytes: u64) -> Result<SemaphorePermit<'_>, Problem> {
+    fn room(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Problem> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        self.memory.try_acquire_many(units).map_err(|_| {
+        Arc::clone(&self.memory).try_acquire_many_owned(units).map_err(|_| {
             Problem::new(Code::Overloaded, "too many large requests are being read; try again")
         })
     }

@@ -1,14 +1,14 @@
 //! One connection: its protocol, and the watchdog that ends it when nothing happens.
 
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::Watcher;
+use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -73,7 +73,7 @@ impl Drop for Running<'_> {
 }
 
 /// Serves a connection until the client or the server ends it, or the watchdog does.
-pub(crate) async fn serve(stream: TcpStream, service: Service, watcher: Watcher) {
+pub(crate) async fn serve(stream: TcpStream, service: Service, graceful: Weak<GracefulShutdown>) {
     // Answers are written at once, so there is nothing that waiting for more could join.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no delay could not be set");
@@ -86,6 +86,8 @@ pub(crate) async fn serve(stream: TcpStream, service: Service, watcher: Watcher)
         first = first_bytes(&stream) => first,
         () = &mut watchdog => return,
     };
+    // Only now, so that a connection that says nothing keeps no server from shutting down.
+    let Some(watcher) = graceful.upgrade().map(|graceful| graceful.watcher()) else { return };
     let ended = if could_be_http2(&first) {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(HTTP2_STREAMS);

@@ -167,7 +167,7 @@ fn problem_schema() -> Value {
             "status": { "type": "integer" },
             "code": { "type": "string", "examples": codes },
             "detail": { "type": "string" },
-            "outcome": { "type": "string", "description": "The code, when a guest failed." },
+            "outcome": { "type": "string", "description": "The code, where a call was asked for." },
             "module": { "type": "string", "description": "The digest of the module called." },
             "usage": { "$ref": "#/components/schemas/Usage" },
             "trap": { "$ref": "#/components/schemas/Trap" },

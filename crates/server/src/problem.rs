@@ -18,6 +18,13 @@ use crate::reply::{self, Reply};
 /// Seconds after which a client may try again what was refused for lack of room.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
+/// How many bytes of detail a client gets: names that are repeated in it may have megabytes.
+const MAXIMUM_DETAIL: usize = 2048;
+
+/// What happened, for the log: an extension of the response.
+#[derive(Clone, Debug)]
+pub(crate) struct Cause(pub(crate) String);
+
 /// An error on its way to a client.
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -42,7 +49,18 @@ struct Body<'a> {
 
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), members: Map::new(), cause: None }
+        let mut detail = detail.into();
+        if detail.len() > MAXIMUM_DETAIL {
+            detail.truncate(detail.floor_char_boundary(MAXIMUM_DETAIL));
+            detail.push('…');
+        }
+        Self { code, detail, members: Map::new(), cause: None }
+    }
+
+    /// The same as the answer to a call, which says how the call ended.
+    pub(crate) fn with_outcome(self) -> Self {
+        let outcome = self.code.as_str();
+        self.with("outcome", outcome)
     }
 
     /// Adds a member that programs can read.
@@ -71,15 +89,9 @@ impl Problem {
         Self::new(Code::InvalidRequest, detail)
     }
 
-    /// The response, after telling the log of what is not the client's doing.
+    /// The response, with what the log is to say of it as extensions.
     pub(crate) fn into_reply(self) -> Reply {
         let status = self.code.status();
-        if status.is_server_error() {
-            let cause = self.cause.as_deref().map(tracing::field::display);
-            let sources = self.cause.as_deref().map(sources).unwrap_or_default();
-            let (code, detail) = (self.code.as_str(), &self.detail);
-            tracing::warn!(code, detail, cause, sources, "a request failed");
-        }
         let body = Body {
             r#type: &format!("/problems/{}", self.code.as_str()),
             title: self.code.title(),
@@ -98,13 +110,17 @@ impl Problem {
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"));
         }
         reply.extensions_mut().insert(self.code);
+        if let Some(cause) = self.cause {
+            reply.extensions_mut().insert(Cause(chain(&*cause)));
+        }
         reply
     }
 }
 
-fn sources(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
-    let sources = std::iter::successors(error.source(), |error| error.source());
-    sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+/// An error and its sources, in one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 impl IntoResponse for Problem {

@@ -105,15 +105,18 @@ impl<'a> Hot<'a> {
         B: http_body::Body<Data = Bytes>,
         B::Error: std::fmt::Display,
     {
-        match self {
+        let handled = match self {
             Self::RunWasm => original::run_wasm(app, headers, body).await,
             Self::ExecuteModule => original::execute_module(app, headers, body).await,
             Self::Call => call::call(app, headers, body).await,
-            Self::CallFunction { module, function } => {
-                let (module, function) = (segment(module)?, segment(function)?);
-                call::call_function(app, &module, &function, headers, body).await
-            }
-        }
+            Self::CallFunction { module, function } => match (segment(module), segment(function)) {
+                (Ok(module), Ok(function)) => {
+                    call::call_function(app, &module, &function, headers, body).await
+                }
+                (Err(problem), _) | (_, Err(problem)) => Err(problem),
+            },
+        };
+        handled.map_err(Problem::with_outcome)
     }
 }
 

@@ -13,7 +13,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use tower::ServiceExt;
@@ -21,7 +21,7 @@ use tower::ServiceExt;
 use crate::app::App;
 use crate::connection::Activity;
 use crate::cors;
-use crate::problem::{Code, Problem};
+use crate::problem::{Cause, Code, Problem};
 use crate::routes::{Hot, Route};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -85,11 +85,11 @@ impl Service {
             Ok(origin) => origin.cloned(),
             Err(problem) => return (route, problem.into_reply().map(Either::Left)),
         };
+        if self.refuses(route, &head.method) {
+            let problem = Problem::new(Code::ShuttingDown, "the server is shutting down");
+            return (route, problem.into_reply().map(Either::Left));
+        }
         let mut response = match hot {
-            _ if self.refuses(route, &head.method) => {
-                let problem = Problem::new(Code::ShuttingDown, "the server is shutting down");
-                problem.into_reply().map(Either::Left)
-            }
             Some(hot) => {
                 let reply = hot.handle(&self.app, &head.headers, body).await;
                 reply.unwrap_or_else(Problem::into_reply).map(Either::Left)
@@ -131,8 +131,8 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     }
 }
 
-/// A line for each request: one that changes something or fails says so to everybody, a success
-/// only to who wants to know everything.
+/// A line for each request: a failure of the server's is a warning with its cause, other failures
+/// and what changed something are told to everybody, a success only to who wants to know all.
 fn log<B>(
     method: &Method,
     path: &str,
@@ -141,12 +141,15 @@ fn log<B>(
     took: std::time::Duration,
     id: &HeaderValue,
 ) {
-    let status = response.status().as_u16();
+    let status = response.status();
     let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     let outcome = code.unwrap_or("ok");
     let request_id = id.to_str().unwrap_or_default();
-    let changed = response.status().is_success() && *method != Method::GET;
-    if code.is_some() || (changed && response.status() != http::StatusCode::OK) {
+    let changed = matches!(status, StatusCode::CREATED | StatusCode::NO_CONTENT);
+    let status = status.as_u16();
+    if let Some(Cause(cause)) = response.extensions().get() {
+        tracing::warn!(%method, path, status, outcome, duration_us, request_id, cause, "failed");
+    } else if code.is_some() || changed {
         tracing::info!(%method, path, status, outcome, duration_us, request_id, "answered");
     } else {
         tracing::debug!(%method, path, status, outcome, duration_us, request_id, "answered");

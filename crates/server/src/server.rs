@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hyper_util::server::graceful::GracefulShutdown;
@@ -141,18 +141,28 @@ impl Server {
                 self.app.clone(),
                 self.service.clone(),
                 Arc::clone(&self.connections),
-                Arc::clone(&graceful),
+                Arc::downgrade(&graceful),
             ));
         }
         drop(self.service);
         shutdown.await;
         self.app.shut_down();
         accepting.shutdown().await;
-        // Those who accepted are gone, so this is the only handle.
-        let Some(graceful) = Arc::into_inner(graceful) else { return };
+        let graceful = only(graceful).await;
         if tokio::time::timeout(self.drain, graceful.shutdown()).await.is_err() {
             tracing::warn!(drain_ms = self.drain.as_millis(), "requests were still running");
         }
+    }
+}
+
+/// What is shared, once nobody else holds it: a connection does for a moment when it begins.
+async fn only<T>(mut shared: Arc<T>) -> T {
+    loop {
+        match Arc::try_unwrap(shared) {
+            Ok(only) => return only,
+            Err(again) => shared = again,
+        }
+        tokio::task::yield_now().await;
     }
 }
 
@@ -161,7 +171,7 @@ async fn accept(
     app: App,
     service: Service,
     connections: Arc<Semaphore>,
-    graceful: Arc<GracefulShutdown>,
+    graceful: Weak<GracefulShutdown>,
 ) {
     loop {
         let stream = match listener.accept().await {
@@ -177,10 +187,10 @@ async fn accept(
             app.metrics.refused_connections.inc();
             continue;
         };
-        let (app, service, watcher) = (app.clone(), service.clone(), graceful.watcher());
+        let (app, service, graceful) = (app.clone(), service.clone(), graceful.clone());
         tokio::spawn(async move {
             app.metrics.connections.inc();
-            connection::serve(stream, service, watcher).await;
+            connection::serve(stream, service, graceful).await;
             app.metrics.connections.dec();
             drop(place);
         });

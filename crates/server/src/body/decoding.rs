@@ -73,19 +73,21 @@ fn unsupported(found: &str) -> Problem {
 /// coding here expands a byte to more than about a thousand.
 const LARGE: usize = 1 << 10;
 
-/// Decodes a body to at most `maximum` bytes.
-pub(super) async fn decode(
+/// Decodes a body to at most `maximum` bytes. `room` is held until that is done, and given back.
+pub(super) async fn decode<R: Send + 'static>(
     coding: Coding,
     body: Bytes,
     maximum: u64,
-) -> Result<Bytes, DecodeError> {
+    room: R,
+) -> Result<(Bytes, R), DecodeError> {
     if coding == Coding::Identity {
-        return Ok(body);
+        return Ok((body, room));
     }
     if body.len() <= LARGE && coding == Coding::Gzip {
-        return decode_now(coding, &body, maximum);
+        return Ok((decode_now(coding, &body, maximum)?, room));
     }
-    let decoding = tokio::task::spawn_blocking(move || decode_now(coding, &body, maximum));
+    let decoding =
+        tokio::task::spawn_blocking(move || Ok((decode_now(coding, &body, maximum)?, room)));
     let crashed = |_| Err(DecodeError::Broken(coding, "it cannot be decoded".to_owned()));
     decoding.await.unwrap_or_else(crashed)
 }
@@ -96,19 +98,32 @@ fn decode_now(coding: Coding, body: &[u8], maximum: u64) -> Result<Bytes, Decode
         Coding::Identity => read_all(body, maximum),
         Coding::Gzip => read_all(flate2::read::MultiGzDecoder::new(body), maximum),
         Coding::Zstd => {
-            let decoder = ruzstd::decoding::StreamingDecoder::new(body);
-            read_all(decoder.map_err(|error| broken(error.to_string()))?, maximum)
+            let (mut rest, mut decoded) = (body, Vec::new());
+            // A body may be several frames, one after the other (RFC 8878, section 3).
+            while !rest.is_empty() {
+                let decoder = ruzstd::decoding::StreamingDecoder::new(&mut rest);
+                let decoder = decoder.map_err(|error| broken(error.to_string()))?;
+                let frame = read_all(decoder, maximum - decoded.len() as u64);
+                decoded.extend_from_slice(&frame.map_err(|error| error.of(coding))?);
+            }
+            return Ok(decoded.into());
         }
     }
-    .map_err(|error| match error {
-        ReadError::TooLarge => DecodeError::TooLarge,
-        ReadError::Io(error) => broken(error.to_string()),
-    })
+    .map_err(|error| error.of(coding))
 }
 
 enum ReadError {
     TooLarge,
     Io(io::Error),
+}
+
+impl ReadError {
+    fn of(self, coding: Coding) -> DecodeError {
+        match self {
+            Self::TooLarge => DecodeError::TooLarge,
+            Self::Io(error) => DecodeError::Broken(coding, error.to_string()),
+        }
+    }
 }
 
 fn read_all(decoder: impl Read, maximum: u64) -> Result<Bytes, ReadError> {

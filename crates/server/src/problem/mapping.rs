@@ -25,10 +25,9 @@ impl From<Error> for Problem {
                 }
             }
             Error::Compile(error) => compile(error, detail),
-            Error::InitialMemory { bytes, maximum } => problem(Code::MemoryLimit)
-                .with("outcome", Code::MemoryLimit.as_str())
-                .with("initial_bytes", bytes)
-                .with("maximum", maximum),
+            Error::InitialMemory { bytes, maximum } => {
+                problem(Code::MemoryLimit).with("initial_bytes", bytes).with("maximum", maximum)
+            }
             Error::Link { module, error } => {
                 let problem = link(*error, detail);
                 match module {

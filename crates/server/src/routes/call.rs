@@ -9,7 +9,7 @@ use wasm_exec::{
     Call, Digest, Failure, FailureKind, Links, RequestedLimits, Style, Target, TrapReport,
 };
 
-use super::source::{LinkMap, Text, at_most_one};
+use super::source::{LinkMap, Text, at_most_one, short_list};
 use crate::app::App;
 use crate::body::{self, ContentType};
 use crate::negotiation::accepts;
@@ -21,7 +21,7 @@ use crate::reply::{self, Handled};
 #[serde(deny_unknown_fields)]
 pub(crate) struct CallFunctionRequest<'a> {
     /// One value for each parameter.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "short_list")]
     #[schema(value_type = Vec<Object>)]
     params: Vec<&'a RawValue>,
     /// What the call may use.
@@ -59,7 +59,7 @@ pub(crate) struct CallRequest<'a> {
     #[schema(value_type = String)]
     function: Text<'a>,
     /// One value for each parameter.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "short_list")]
     #[schema(value_type = Vec<Object>)]
     params: Vec<&'a RawValue>,
     /// What the call may use.
@@ -262,9 +262,7 @@ pub(crate) fn failed(failure: Failure, module: Digest, usage: Option<wasm_exec::
         FailureKind::StackOverflow => Code::StackOverflow,
         FailureKind::OutputLimit => Code::OutputLimit,
     };
-    let mut problem = Problem::new(code, failure.detail)
-        .with("outcome", code.as_str())
-        .with("module", module.to_string());
+    let mut problem = Problem::new(code, failure.detail).with("module", module.to_string());
     if let Some(usage) = usage {
         problem = problem.with_serialized("usage", &Usage::from(usage));
     }

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use wasm_exec::{Call, Links, RequestedLimits, Style, Target};
 
 use super::call::failed;
-use super::source::{Text, exactly_one};
+use super::source::{Text, exactly_one, short_list};
 use crate::app::App;
 use crate::body::{self, ContentType};
 use crate::problem::Problem;
@@ -38,11 +38,11 @@ pub(crate) struct RunRequest<'a> {
     #[schema(value_type = String)]
     function_name: Text<'a>,
     /// One value for each parameter; their types are the function's.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "short_list")]
     #[schema(value_type = Vec<Object>)]
     params: Vec<&'a RawValue>,
     /// Names of registered modules that satisfy imports.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "short_list")]
     host_modules: Vec<String>,
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct RegisterRequest<'a> {
     #[schema(value_type = Option<String>)]
     wat: Option<Text<'a>>,
     /// Names of registered modules that satisfy imports.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "short_list")]
     host_modules: Vec<String>,
 }
 
@@ -85,7 +85,7 @@ pub(crate) struct ExecuteRequest<'a> {
     #[schema(value_type = String)]
     function_name: Text<'a>,
     /// One value for each parameter; their types are the function's.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "short_list")]
     #[schema(value_type = Vec<Object>)]
     params: Vec<&'a RawValue>,
 }

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::{MapAccess, Visitor};
+use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use wasm_exec::Source;
 
@@ -50,6 +51,41 @@ pub(crate) fn exactly_one<'a>(
     at_most_one(hex, base64, wat)?.ok_or_else(|| {
         Problem::invalid_request("one of `wasm_hex`, `wasm_base64` and `wat` has to be given")
     })
+}
+
+/// How many elements a list in a request may have. WebAssembly functions have at most 1,000
+/// parameters.
+const MAXIMUM_ELEMENTS: usize = 1000;
+
+/// Reads a list, and refuses it once it is too long instead of collecting millions of elements.
+pub(crate) fn short_list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct List<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<T>, A::Error> {
+            let mut list = Vec::new();
+            while let Some(element) = elements.next_element()? {
+                if list.len() == MAXIMUM_ELEMENTS {
+                    let message = format!("an array of more than {MAXIMUM_ELEMENTS} elements");
+                    return Err(serde::de::Error::custom(message));
+                }
+                list.push(element);
+            }
+            Ok(list)
+        }
+    }
+
+    deserializer.deserialize_seq(List(PhantomData))
 }
 
 /// Import module → name or digest. A key that comes twice is refused: one of the two would be

@@ -160,7 +160,7 @@ impl From<ModuleDescription> for Description {
             digest: record.digest.to_string(),
             kind: "module",
             wasm: Wasm { digest: record.manifest.wasm.to_string(), size: record.wasm_size },
-            registered_at: timestamp(record.registered_at),
+            registered_at: timestamp(module.registered_at),
             exports: module.interface.exports.into_iter().map(Export::from).collect(),
         }
     }

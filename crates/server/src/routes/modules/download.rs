@@ -66,11 +66,12 @@ pub(crate) async fn get_wat(
     headers: HeaderMap,
 ) -> Handled {
     accepts(&headers, &["text/wat", "text/plain"])?;
-    let (digest, text) = app.exec.wat(&module).await?;
-    let tag = etag(digest);
+    let blob = app.exec.wasm(&module).await?;
+    // Weak, since another version of the printer may print other text.
+    let tag = format!("W/{}", etag(blob.digest));
     let reply = match has_it_already(&headers, &tag) {
         true => reply::empty(StatusCode::NOT_MODIFIED),
-        false => reply::content(WAT, text),
+        false => reply::content(WAT, app.exec.print(blob.wasm).await?),
     };
     Ok(cached(reply, &module, &tag))
 }
@@ -82,8 +83,12 @@ fn etag(blob: Digest) -> String {
 fn has_it_already(headers: &HeaderMap, tag: &str) -> bool {
     headers.get_all(header::IF_NONE_MATCH).iter().any(|value| {
         let tags = value.to_str().unwrap_or_default().split(',').map(str::trim);
-        tags.into_iter().any(|known| known == "*" || known.trim_start_matches("W/") == tag)
+        tags.into_iter().any(|known| known == "*" || weak(known) == weak(tag))
     })
+}
+
+fn weak(tag: &str) -> &str {
+    tag.strip_prefix("W/").unwrap_or(tag)
 }
 
 /// Says how long an answer may be kept.
