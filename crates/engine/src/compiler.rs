@@ -12,7 +12,7 @@ use crate::profile::base_config;
 use crate::{WasmBytes, module};
 
 /// Modules of more bytes than this are compiled by several threads: for smaller ones, handing the
-/// functions out costs more than compiling them (0.53 ms against 0.38 ms for 43 bytes).
+/// functions out costs more than compiling them (docs/decisions.md has the prototype's figures).
 const PARALLEL_BYTES: usize = 64 << 10;
 
 /// Why a module could not be compiled.

@@ -23,8 +23,7 @@ const KEEP_RESIDENT: usize = 1 << 20;
 /// Stack for the host's part of a call on top of what the guest may use, in bytes.
 const HOST_STACK: usize = 256 << 10;
 
-/// The instance's own data (function tables, globals) in bytes; the largest module of the wild that
-/// was tried needs a tenth of it.
+/// The instance's own data (function references, globals) in bytes: Wasmtime's default.
 const INSTANCE_BYTES: usize = 1 << 20;
 
 /// The configuration that both running and compiling use.

@@ -1,7 +1,7 @@
 //! What the server counts, in Prometheus's text format.
 //!
-//! The routes of calls have their counters looked up once, so that counting a success is two atomic
-//! additions and a histogram's.
+//! Each route's counters are looked up once, so that counting a success is an atomic addition and a
+//! histogram's.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;

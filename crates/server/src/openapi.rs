@@ -36,8 +36,7 @@ use crate::routes::{call, health, index, limits, modules, original, problems};
 struct Document;
 
 /// Problems that every operation can answer with.
-const ALWAYS: &[Code] =
-    &[Code::InvalidRequest, Code::Forbidden, Code::MethodNotAllowed, Code::ShuttingDown];
+const ALWAYS: &[Code] = &[Code::InvalidRequest, Code::Forbidden, Code::MethodNotAllowed];
 
 /// Problems of operations that choose the form of their answer.
 const NEGOTIATED: &[Code] = &[Code::NotAcceptable];
@@ -48,6 +47,7 @@ const WITH_BODY: &[Code] = &[
     Code::TooLarge,
     Code::UnsupportedMediaType,
     Code::Overloaded,
+    Code::ShuttingDown,
     Code::Internal,
 ];
 
@@ -81,7 +81,8 @@ const WITH_CALL: &[Code] = &[
 ];
 
 /// Problems of operations that read what is registered.
-const WITH_MODULE: &[Code] = &[Code::InvalidName, Code::UnknownModule, Code::Internal];
+const WITH_MODULE: &[Code] =
+    &[Code::InvalidName, Code::UnknownModule, Code::ShuttingDown, Code::Internal];
 
 fn problems_of(operation: &str) -> Vec<&'static [Code]> {
     match operation {
@@ -96,9 +97,9 @@ fn problems_of(operation: &str) -> Vec<&'static [Code]> {
         "get_module" | "get_wasm" => vec![NEGOTIATED, WITH_MODULE],
         "get_wat" => vec![NEGOTIATED, WITH_MODULE, &[Code::TooLarge]],
         "delete_module" => vec![WITH_MODULE, &[Code::InUse, Code::StorageFull]],
-        "list_modules" => vec![NEGOTIATED, &[Code::Internal]],
+        "list_modules" => vec![NEGOTIATED, &[Code::ShuttingDown, Code::Internal]],
         "get_problem" => vec![NEGOTIATED, &[Code::NotFound]],
-        "get_readiness" => vec![&[Code::Internal, Code::StorageFull]],
+        "get_readiness" => vec![&[Code::ShuttingDown, Code::Internal, Code::StorageFull]],
         "get_health" | "get_metrics" => vec![],
         _ => vec![NEGOTIATED],
     }

@@ -69,8 +69,8 @@ fn unsupported(found: &str) -> Problem {
     Problem::new(Code::UnsupportedMediaType, detail)
 }
 
-/// Compressed bodies of more bytes than this are decoded off the threads that serve requests; no
-/// coding here expands a byte to more than about a thousand.
+/// Bodies of more bytes than this are decoded off the threads that serve requests, and so are all
+/// of zstd: gzip expands a byte to about a thousand at most, zstd to many times that.
 const LARGE: usize = 1 << 10;
 
 /// Decodes a body to at most `maximum` bytes. `room` is held until that is done, and given back.
