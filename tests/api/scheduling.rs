@@ -1,5 +1,7 @@
 //! Many calls at once: endless ones do not hold up others, and too many are refused.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -202,26 +204,49 @@ async fn too_many_compilations_are_refused() {
 }
 
 #[tokio::test]
-async fn a_connection_too_many_is_closed() {
+async fn a_connection_too_many_takes_the_place_of_an_idle_one() {
     let server = Server::with(|setup| setup.server.connections = 2).await;
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    let mut first = server.connect().await;
-    let mut second = server.connect().await;
-    for connection in [&mut first, &mut second] {
-        connection.send(get("/healthz")).await;
-        connection.response().await.has_status(200);
-    }
+    let mut idle = server.connect().await;
+    idle.send(get("/healthz")).await;
+    idle.response().await.has_status(200);
+    let mut busy = server.connect().await;
+    let body = json!({ "wat": DOUBLE, "function": "double", "params": [2] }).to_string();
+    let begin = format!(
+        "POST /v1/call HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+        body.len()
+    );
+    busy.send(&begin).await;
+    busy.response().await.has_status(100);
     let mut third = server.connect().await;
-    assert!(third.next_response().await.is_none(), "it is closed");
-    first.send(get("/metrics")).await;
-    let metrics = first.response().await;
+    assert!(idle.next_response().await.is_none(), "it made room");
+    third.send(&begin).await;
+    third.response().await.has_status(100);
+    let mut fourth = server.connect().await;
+    assert!(fourth.next_response().await.is_none(), "requests run on all others");
+    busy.send(&body).await;
+    busy.response().await.ok(json!({ "results": [4] }));
+    busy.send(get("/metrics")).await;
+    let metrics = busy.response().await;
     let line = "wasm_exec_refused_connections_total 1";
     assert!(metrics.text().contains(line), "{}", metrics.text());
-    drop(second);
-    eventually("there is room again", async || {
-        let mut connection = server.connect().await;
-        connection.try_send(get("/healthz")).await;
-        connection.next_response().await
+}
+
+#[tokio::test]
+async fn a_head_that_comes_too_slowly_and_silence_end_a_connection() {
+    let server = Server::with(|setup| {
+        setup.server.head_timeout = Duration::from_millis(100);
+        setup.server.idle_timeout = Duration::from_secs(2);
     })
     .await;
+    let mut slow = server.connect().await;
+    slow.send("GET /healthz HTTP/1.1\r\nHost: ").await;
+    let mut silent = server.connect().await;
+    let mut kept = server.connect().await;
+    kept.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    kept.response().await.has_status(200);
+    for connection in [&mut slow, &mut silent, &mut kept] {
+        assert!(connection.next_response().await.is_none(), "it is closed");
+    }
 }

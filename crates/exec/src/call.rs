@@ -11,6 +11,9 @@ use crate::programs::ReadyProgram;
 use crate::register::Links;
 use crate::values::{self, InvalidParams, Style};
 
+/// Room for the JSON of a few results, in bytes, so that it need not grow.
+const TYPICAL_RESULTS: usize = 64;
+
 /// A call as it is asked for.
 #[derive(Clone, Debug)]
 pub struct Call<'a> {
@@ -136,7 +139,7 @@ impl Exec {
         })?;
         let result = match outcome.result {
             Ok(results) => {
-                let mut json = String::new();
+                let mut json = String::with_capacity(TYPICAL_RESULTS);
                 values::encode(&results, call.style, &mut json);
                 match json.len() <= granted.output_bytes {
                     true => Ok(json),

@@ -91,10 +91,8 @@ fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, Proble
 
 /// An authority without its port: digits after the last colon, unless that is within brackets.
 fn host(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => authority,
-    }
+    let digits = authority.bytes().rev().take_while(u8::is_ascii_digit).count();
+    authority[..authority.len() - digits].strip_suffix(':').unwrap_or(authority)
 }
 
 #[cfg(test)]

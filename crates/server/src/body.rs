@@ -24,6 +24,9 @@ const SMALL: u64 = 64 << 10;
 /// The unit that the memory of all bodies is counted in, in bytes.
 const UNIT: u64 = 64 << 10;
 
+/// How much of a body that is too large is read and thrown away before it is refused, in bytes.
+const DISCARDED: usize = 256 << 10;
+
 /// Bounds on request bodies.
 #[derive(Debug)]
 pub(crate) struct Bodies {
@@ -144,6 +147,8 @@ impl Bodies {
             // Trailers say nothing here.
             let Ok(data) = frame.into_data() else { continue };
             if (first.len() + all.len() + data.len()) as u64 > self.maximum {
+                drop((first, all, data));
+                discard(body).await;
                 return Err(self.too_large());
             }
             // A body in one piece, as almost all are, is not copied.
@@ -162,6 +167,17 @@ impl Bodies {
 
     fn too_large(&self) -> Problem {
         decoding::DecodeError::TooLarge.problem(self.maximum)
+    }
+}
+
+/// Reads on for a little, and forgets: a client that sends only somewhat too much would otherwise find
+/// its connection broken instead of reading why.
+async fn discard<B: http_body::Body<Data = Bytes>>(mut body: Pin<&mut B>) {
+    let mut discarded = 0;
+    while discarded < DISCARDED
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        discarded += frame.data_ref().map_or(0, Bytes::len);
     }
 }
 

@@ -1,104 +1,80 @@
-//! One connection: its protocol, and the watchdog that ends it when nothing happens.
+//! One connection: its protocol, and how it ends.
 
-use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+mod activity;
+mod watched;
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
 
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+
+pub(crate) use activity::{Activity, Order, Phase, Snapshot};
 
 use crate::serve::Service;
-
-/// A connection on which no request begins or runs for this long is closed, and at the latest after
-/// twice as long: one that is kept alive for nothing, one that says nothing, one that sends a
-/// request's head or takes an answer too slowly. Without it, a thousand silent sockets would hold a
-/// thousand tasks for ever.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+use watched::Watched;
 
 /// How many requests one HTTP/2 connection may have open.
 const HTTP2_STREAMS: u32 = 256;
 
+/// The most bytes of a request's head, over HTTP/1 and HTTP/2.
+const HEAD_BYTES: usize = 64 << 10;
+
+/// How much of an HTTP/2 connection's requests, and of one request, is taken before it is asked for,
+/// and how much of an answer before it is taken, in bytes.
+const HTTP2_WINDOW: u32 = 256 << 10;
+
 /// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What a connection's requests do: counted, so that no timer has to be set for each of them.
-#[derive(Debug, Default)]
-pub(crate) struct Activity {
-    begun: AtomicU64,
-    ended: AtomicU64,
-}
-
-/// A request that runs.
-#[derive(Debug)]
-pub(crate) struct Running<'a>(&'a Activity);
-
-impl Activity {
-    pub(crate) fn begin(&self) -> Running<'_> {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        Running(self)
-    }
-
-    /// Waits until nothing happens for too long.
-    async fn silence(&self) {
-        let mut checks = tokio::time::interval_at(Instant::now() + IDLE_TIMEOUT, IDLE_TIMEOUT);
-        let mut idle_at_last_check = Some(0);
-        loop {
-            checks.tick().await;
-            let idle = self.idle_after();
-            if idle.is_some() && idle == idle_at_last_check {
-                return;
-            }
-            idle_at_last_check = idle;
-        }
-    }
-
-    /// How many requests have begun if none runs.
-    fn idle_after(&self) -> Option<u64> {
-        let ended = self.ended.load(Ordering::Relaxed);
-        let begun = self.begun.load(Ordering::Relaxed);
-        (begun == ended).then_some(begun)
-    }
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.0.ended.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Serves a connection until the client or the server ends it, or the watchdog does.
-pub(crate) async fn serve(stream: TcpStream, service: Service, graceful: Weak<GracefulShutdown>) {
+/// Serves a connection until the client ends it, or the server by its [`Activity`].
+pub(crate) async fn serve(stream: TcpStream, service: Service, activity: Arc<Activity>) {
     // Answers are written at once, so there is nothing that waiting for more could join.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no delay could not be set");
     }
-    let activity = Arc::new(Activity::default());
-    let service = service.watched_by(Arc::clone(&activity));
-    let watchdog = activity.silence();
-    let mut watchdog = pin!(watchdog);
+    // One that was asked nothing has nothing to finish.
     let first = tokio::select! {
+        biased;
         first = first_bytes(&stream) => first,
-        () = &mut watchdog => return,
+        () = activity.ordered() => return,
     };
-    // Only now, so that a connection that says nothing keeps no server from shutting down.
-    let Some(watcher) = graceful.upgrade().map(|graceful| graceful.watcher()) else { return };
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
+    let service = Arc::new(service);
+    let answering = Arc::clone(&activity);
+    let service = service_fn(move |request| {
+        let (service, activity) = (Arc::clone(&service), Arc::clone(&answering));
+        async move {
+            let _running = activity.begin();
+            Ok::<_, Infallible>(service.answer(request).await)
+        }
+    });
     let ended = if could_be_http2(&first) {
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(HTTP2_STREAMS);
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        until(watcher.watch(connection), watchdog).await
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(HTTP2_STREAMS)
+            .max_header_list_size(HEAD_BYTES as u32)
+            .initial_connection_window_size(HTTP2_WINDOW)
+            .initial_stream_window_size(HTTP2_WINDOW)
+            .max_send_buf_size(HTTP2_WINDOW as usize);
+        let connection = builder.serve_connection(io, service).into_owned();
+        until_ordered(connection, &activity).await
     } else {
         // One write for head and body costs the kernel less than one of two pieces.
         let connection = http1::Builder::new()
             .header_read_timeout(None)
+            .max_buf_size(HEAD_BYTES)
             .writev(false)
-            .serve_connection(TokioIo::new(stream), service);
-        until(watcher.watch(connection), watchdog).await.map_err(Into::into)
+            .serve_connection(io, service);
+        until_ordered(connection, &activity).await.map_err(Into::into)
     };
     // A broken connection is the client's affair.
     if let Err(error) = ended {
@@ -119,17 +95,19 @@ fn could_be_http2(first: &[u8]) -> bool {
     HTTP2_PREFACE.starts_with(first)
 }
 
-/// Waits for the end of a connection, or for the watchdog, which ends it.
-async fn until<E>(
-    connection: impl Future<Output = Result<(), E>>,
-    watchdog: Pin<&mut impl Future<Output = ()>>,
-) -> Result<(), E> {
-    tokio::select! {
-        biased;
-        ended = connection => ended,
-        () = watchdog => {
-            tracing::debug!("an idle connection is closed");
-            Ok(())
+/// Drives a connection to its end, as it is ordered.
+async fn until_ordered<C: GracefulConnection>(
+    connection: C,
+    activity: &Activity,
+) -> Result<(), C::Error> {
+    let mut connection = pin!(connection);
+    std::future::poll_fn(|context| {
+        match activity.order(context) {
+            Order::Serve => {}
+            Order::Finish => connection.as_mut().graceful_shutdown(),
+            Order::Close => return Poll::Ready(Ok(())),
         }
-    }
+        connection.as_mut().poll(context)
+    })
+    .await
 }

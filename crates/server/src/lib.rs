@@ -18,6 +18,7 @@ mod access;
 mod app;
 mod body;
 mod connection;
+mod connections;
 mod cors;
 mod metrics;
 mod negotiation;

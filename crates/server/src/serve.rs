@@ -1,10 +1,7 @@
 //! One request's way through the server: access, route, handler, request id, metrics, log.
 
-use std::convert::Infallible;
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -19,7 +16,6 @@ use hyper::body::Incoming;
 use tower::ServiceExt;
 
 use crate::app::App;
-use crate::connection::Activity;
 use crate::cors;
 use crate::problem::{Cause, Code, Problem};
 use crate::routes::{Hot, Route};
@@ -32,48 +28,40 @@ const MAXIMUM_REQUEST_ID: usize = 128;
 /// Handlers' answers are complete; the router's may be streams.
 pub(crate) type ResponseBody = Either<Full<Bytes>, Body>;
 
-/// Answers requests. Cheap to clone, one for each connection.
+/// Answers requests. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
     app: App,
     router: Router,
-    activity: Arc<Activity>,
 }
 
 impl Service {
     pub(crate) fn new(app: App) -> Self {
         let router = crate::routes::router(app.clone());
-        Self { app, router, activity: Arc::default() }
+        Self { app, router }
     }
 
-    /// The service of a connection with a watchdog.
-    pub(crate) fn watched_by(self, activity: Arc<Activity>) -> Self {
-        Self { activity, ..self }
-    }
-
-    async fn answer(self, request: Request<Incoming>) -> Response<ResponseBody> {
+    /// Answers a request, whatever happens.
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<ResponseBody> {
         let started = Instant::now();
-        let _running = self.activity.begin();
-        let id = request_id(request.headers());
-        let (method, path) = (request.method().clone(), request.uri().clone());
+        let (head, body) = request.into_parts();
+        let id = request_id(&head.headers);
         // Pinned first, so that what wraps it moves a pointer and not the future.
-        let mut handling = pin!(self.handle(request));
+        let mut handling = pin!(self.handle(&head, body));
         let handled = AssertUnwindSafe(handling.as_mut()).catch_unwind().await;
         let (route, mut response) = handled.unwrap_or_else(|_| {
             // What the panic said is in the log already, by the panic hook.
-            let problem = Problem::new(Code::Internal, "internal error");
-            (Route::Other, problem.into_reply().map(Either::Left))
+            (Route::Other, refusal(Problem::new(Code::Internal, "internal error")))
         });
         let took = started.elapsed();
         let code = response.extensions().get::<Code>().map(|code| code.as_str());
         self.app.metrics.answered(route, code, took);
-        log(&method, path.path(), &response, code, took, &id);
+        log(&head, &response, code, took, &id);
         response.headers_mut().insert(REQUEST_ID, id);
         response
     }
 
-    async fn handle(&self, request: Request<Incoming>) -> (Route, Response<ResponseBody>) {
-        let (head, body) = request.into_parts();
+    async fn handle(&self, head: &Parts, body: Incoming) -> (Route, Response<ResponseBody>) {
         let hot = Hot::of(&head.method, head.uri.path());
         let route = match &hot {
             Some(hot) => hot.route(),
@@ -82,12 +70,14 @@ impl Service {
             None => Route::Other,
         };
         let origin = match self.app.access.check(&head.uri, &head.headers) {
-            Ok(origin) => origin.cloned(),
-            Err(problem) => return (route, problem.into_reply().map(Either::Left)),
+            Ok(origin) => origin,
+            Err(problem) => return (route, refusal(problem)),
         };
         if self.refuses(route, &head.method) {
-            let problem = Problem::new(Code::ShuttingDown, "the server is shutting down");
-            return (route, problem.into_reply().map(Either::Left));
+            return (
+                route,
+                refusal(Problem::new(Code::ShuttingDown, "the server is shutting down")),
+            );
         }
         let mut response = match hot {
             Some(hot) => {
@@ -98,7 +88,7 @@ impl Service {
             None => Box::pin(self.route(origin.is_some(), head, body)).await,
         };
         if let Some(origin) = origin {
-            cors::allow(origin, response.headers_mut());
+            cors::allow(origin.clone(), response.headers_mut());
         }
         (route, response)
     }
@@ -110,37 +100,30 @@ impl Service {
     }
 
     /// Asks the router.
-    async fn route(&self, foreign: bool, head: Parts, body: Incoming) -> Response<ResponseBody> {
+    async fn route(&self, foreign: bool, head: &Parts, body: Incoming) -> Response<ResponseBody> {
         if foreign && let Some(reply) = cors::preflight(&head.method, &head.headers) {
             return reply.map(Either::Left);
         }
-        let request = Request::from_parts(head, Body::new(body));
+        let request = Request::from_parts(head.clone(), Body::new(body));
         let Ok(response) = self.router.clone().oneshot(request).await;
         response.map(Either::Right)
     }
 }
 
-impl hyper::service::Service<Request<Incoming>> for Service {
-    type Response = Response<ResponseBody>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let this = self.clone();
-        Box::pin(async move { Ok(this.answer(request).await) })
-    }
+fn refusal(problem: Problem) -> Response<ResponseBody> {
+    problem.into_reply().map(Either::Left)
 }
 
 /// A line for each request: a failure of the server's is a warning with its cause, other failures
 /// and what changed something are told to everybody, a success only to who wants to know all.
 fn log<B>(
-    method: &Method,
-    path: &str,
+    head: &Parts,
     response: &Response<B>,
     code: Option<&'static str>,
     took: std::time::Duration,
     id: &HeaderValue,
 ) {
+    let (method, path) = (&head.method, head.uri.path());
     let status = response.status();
     let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     let outcome = code.unwrap_or("ok");

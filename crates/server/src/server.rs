@@ -3,12 +3,10 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use wasm_exec::Exec;
 
@@ -16,6 +14,7 @@ use crate::access::Access;
 use crate::app::App;
 use crate::body::Bodies;
 use crate::connection;
+use crate::connections::{ConnectionLimits, Connections};
 use crate::serve::Service;
 
 /// How long accepting pauses when the process has no file descriptors left.
@@ -36,8 +35,16 @@ pub struct ServerConfig {
     pub bodies_bytes: u64,
     /// How long a client may take to send a request's body.
     pub body_timeout: Duration,
-    /// How many connections may be open.
+    /// How many connections may be open. When one more comes, the one on which nothing has run for
+    /// longest is closed.
     pub connections: usize,
+    /// How many connections may be open to one client, except on loopback: an IPv4 address, or a
+    /// 64-bit IPv6 network.
+    pub connections_per_client: usize,
+    /// How long a client may take to send a request's head.
+    pub head_timeout: Duration,
+    /// How long a client may ask nothing, or take nothing of an answer.
+    pub idle_timeout: Duration,
     /// How long requests that run may take to end after shutting down began.
     pub drain: Duration,
 }
@@ -52,6 +59,9 @@ impl Default for ServerConfig {
             bodies_bytes: 512 << 20,
             body_timeout: Duration::from_secs(30),
             connections: 10_000,
+            connections_per_client: 1_000,
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
             drain: Duration::from_secs(8),
         }
     }
@@ -85,7 +95,7 @@ pub struct Server {
     service: Service,
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
-    connections: Arc<Semaphore>,
+    connections: Arc<Connections>,
     drain: Duration,
 }
 
@@ -120,7 +130,12 @@ impl Server {
             app,
             listeners,
             addresses,
-            connections: Arc::new(Semaphore::new(config.connections.min(Semaphore::MAX_PERMITS))),
+            connections: Arc::new(Connections::new(ConnectionLimits {
+                total: config.connections,
+                per_client: config.connections_per_client,
+                head_timeout: config.head_timeout,
+                idle_timeout: config.idle_timeout,
+            })),
             drain: config.drain,
         })
     }
@@ -133,49 +148,31 @@ impl Server {
     /// Serves until `shutdown` is ready, then takes nothing new and waits for what runs, for as long
     /// as the configuration allows.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let graceful = Arc::new(GracefulShutdown::new());
-        let mut accepting = JoinSet::new();
+        let mut working = JoinSet::new();
         for listener in self.listeners {
-            accepting.spawn(accept(
+            working.spawn(accept(
                 listener,
                 self.app.clone(),
                 self.service.clone(),
                 Arc::clone(&self.connections),
-                Arc::downgrade(&graceful),
             ));
         }
-        drop(self.service);
+        let connections = Arc::clone(&self.connections);
+        working.spawn(async move { connections.sweep().await });
         shutdown.await;
         self.app.shut_down();
-        accepting.shutdown().await;
-        let graceful = only(graceful).await;
-        if tokio::time::timeout(self.drain, graceful.shutdown()).await.is_err() {
+        working.shutdown().await;
+        self.connections.finish();
+        if tokio::time::timeout(self.drain, self.connections.ended()).await.is_err() {
             tracing::warn!(drain_ms = self.drain.as_millis(), "requests were still running");
         }
     }
 }
 
-/// What is shared, once nobody else holds it: a connection does for a moment when it begins.
-async fn only<T>(mut shared: Arc<T>) -> T {
+async fn accept(listener: TcpListener, app: App, service: Service, connections: Arc<Connections>) {
     loop {
-        match Arc::try_unwrap(shared) {
-            Ok(only) => return only,
-            Err(again) => shared = again,
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
-async fn accept(
-    listener: TcpListener,
-    app: App,
-    service: Service,
-    connections: Arc<Semaphore>,
-    graceful: Weak<GracefulShutdown>,
-) {
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // The connection broke before it was taken, or there are no descriptors left.
                 tracing::debug!(%error, "accepting failed");
@@ -183,16 +180,20 @@ async fn accept(
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&connections).try_acquire_owned() else {
-            app.metrics.refused_connections.inc();
-            continue;
+        let admitted = match connections.admit(address.ip()) {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                tracing::debug!(%address, ?refusal, "a connection is refused");
+                app.metrics.refused_connections.inc();
+                continue;
+            }
         };
-        let (app, service, graceful) = (app.clone(), service.clone(), graceful.clone());
+        let (app, service) = (app.clone(), service.clone());
         tokio::spawn(async move {
             app.metrics.connections.inc();
-            connection::serve(stream, service, graceful).await;
+            connection::serve(stream, service, Arc::clone(&admitted.activity)).await;
             app.metrics.connections.dec();
-            drop(place);
+            drop(admitted);
         });
     }
 }

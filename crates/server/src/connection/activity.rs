@@ -1,0 +1,171 @@
+//! What happens on a connection, counted, and what it is told to do.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use futures_util::task::AtomicWaker;
+
+/// What happens on one connection. Its task and its requests count, the registry of connections
+/// looks now and then: so no timer has to be set for any request.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    /// Reads that brought something.
+    reads: AtomicU64,
+    /// Writes that took something.
+    writes: AtomicU64,
+    begun: AtomicU64,
+    ended: AtomicU64,
+    /// `reads` when the last request ended: what came since is the head of the next.
+    reads_at_end: AtomicU64,
+    orders: Orders,
+}
+
+/// What a connection is told, each once and for all.
+#[derive(Debug, Default)]
+struct Orders {
+    finish: AtomicBool,
+    close: AtomicBool,
+    waker: AtomicWaker,
+}
+
+/// What a connection has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Go on.
+    Serve,
+    /// Take no new request, and end when those that run are answered.
+    Finish,
+    /// End now.
+    Close,
+}
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// A request runs, or its body is awaited; both have limits of their own.
+    Running,
+    /// A part of a request's head has come.
+    Head,
+    /// Nothing was asked yet, or all is answered.
+    Idle,
+}
+
+/// A connection's state at a moment. Two that are equal mean that nothing happened in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    pub(crate) phase: Phase,
+    begun: u64,
+    /// Counted only while idle, when they are the rest of an answer: a slow head must not gain time
+    /// by what it is told meanwhile.
+    writes: u64,
+}
+
+/// A request that runs.
+#[derive(Debug)]
+pub(crate) struct Running<'a>(&'a Activity);
+
+impl Activity {
+    pub(crate) fn begin(&self) -> Running<'_> {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        Running(self)
+    }
+
+    pub(super) fn read(&self) {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn wrote(&self) {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let ended = self.ended.load(Ordering::Relaxed);
+        let begun = self.begun.load(Ordering::Relaxed);
+        let awaited = self.reads_at_end.load(Ordering::Relaxed);
+        let phase = if begun != ended {
+            Phase::Running
+        } else if self.reads.load(Ordering::Relaxed) != awaited {
+            Phase::Head
+        } else {
+            Phase::Idle
+        };
+        let writes = match phase {
+            Phase::Idle => self.writes.load(Ordering::Relaxed),
+            Phase::Running | Phase::Head => 0,
+        };
+        Snapshot { phase, begun, writes }
+    }
+
+    pub(crate) fn finish(&self) {
+        self.orders.finish.store(true, Ordering::Relaxed);
+        self.orders.waker.wake();
+    }
+
+    pub(crate) fn close(&self) {
+        self.orders.close.store(true, Ordering::Relaxed);
+        self.orders.waker.wake();
+    }
+
+    /// What is to be done; whoever polls is woken when that changes.
+    pub(crate) fn order(&self, context: &Context<'_>) -> Order {
+        // First, so that an order given from here on wakes.
+        self.orders.waker.register(context.waker());
+        if self.orders.close.load(Ordering::Relaxed) {
+            Order::Close
+        } else if self.orders.finish.load(Ordering::Relaxed) {
+            Order::Finish
+        } else {
+            Order::Serve
+        }
+    }
+
+    /// Waits for any order.
+    pub(super) async fn ordered(&self) {
+        std::future::poll_fn(|context| match self.order(context) {
+            Order::Serve => Poll::Pending,
+            Order::Finish | Order::Close => Poll::Ready(()),
+        })
+        .await;
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let reads = self.0.reads.load(Ordering::Relaxed);
+        self.0.reads_at_end.store(reads, Ordering::Relaxed);
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phases() {
+        let activity = Activity::default();
+        let phase = || activity.snapshot().phase;
+        assert_eq!(phase(), Phase::Idle);
+        activity.read();
+        assert_eq!(phase(), Phase::Head);
+        let request = activity.begin();
+        assert_eq!(phase(), Phase::Running);
+        activity.read();
+        drop(request);
+        assert_eq!(phase(), Phase::Idle, "the second read was the body");
+    }
+
+    #[test]
+    fn a_slow_head_is_no_progress_and_a_slow_answer_is() {
+        let activity = Activity::default();
+        activity.read();
+        let first = activity.snapshot();
+        activity.read();
+        activity.wrote();
+        assert_eq!(activity.snapshot(), first);
+        drop(activity.begin());
+        let first = activity.snapshot();
+        activity.wrote();
+        assert_ne!(activity.snapshot(), first);
+    }
+}

@@ -1,0 +1,321 @@
+//! The open connections: how many there may be, and when one is closed for what it does not do.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::connection::{Activity, Phase, Snapshot};
+
+/// How often connections are looked at, so how much later than its time one may be closed.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// How many of the connections that could make room for others are remembered at a time, so that
+/// all are looked through only once for so many.
+const CANDIDATES: usize = 64;
+
+/// Bounds on connections.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectionLimits {
+    /// How many may be open.
+    pub(crate) total: usize,
+    /// How many may be open to one client.
+    pub(crate) per_client: usize,
+    /// How long a request's head may take to arrive.
+    pub(crate) head_timeout: Duration,
+    /// How long nothing may be asked, and how long an answer's next piece may wait to be taken.
+    pub(crate) idle_timeout: Duration,
+}
+
+/// Why a connection is closed at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// As many are open as may be, and requests run on all of them.
+    Full,
+    /// The client has as many open as it may have.
+    Client,
+}
+
+/// All open connections.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    limits: ConnectionLimits,
+    open: Mutex<Open>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next: u64,
+    entries: HashMap<u64, Entry>,
+    /// How many are open and not told to close: in all, and by client.
+    counted: usize,
+    clients: HashMap<Client, usize>,
+    /// Connections on which no request ran when all were looked through, the oldest first.
+    candidates: VecDeque<(u64, Snapshot)>,
+    finishing: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    activity: Arc<Activity>,
+    client: Client,
+    seen: Snapshot,
+    /// Since when it has been as it was seen.
+    since: Instant,
+    /// It was told to close and does not count any more.
+    closing: bool,
+}
+
+/// Who connects: an IPv4 address, or the 64-bit network of an IPv6 address, which is what one
+/// customer of a provider has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Client(IpAddr);
+
+impl Client {
+    fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V6(address) if !address.is_loopback() => {
+                Self(IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()))
+            }
+            address => Self(address),
+        }
+    }
+}
+
+/// An open connection. Dropping it says that it has ended.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    connections: Arc<Connections>,
+    id: u64,
+    pub(crate) activity: Arc<Activity>,
+}
+
+impl Connections {
+    pub(crate) fn new(limits: ConnectionLimits) -> Self {
+        Self { limits, open: Mutex::default(), changed: Notify::new() }
+    }
+
+    /// Takes a connection in. If there are as many as may be, the one on which nothing has run for
+    /// longest is closed for it.
+    ///
+    /// # Errors
+    ///
+    /// When it is to be closed at once.
+    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Admitted, Refusal> {
+        let client = Client::of(address);
+        let mut open = self.open();
+        let of_client = open.clients.get(&client).copied().unwrap_or_default();
+        // Programs on this machine are the operator's.
+        if of_client >= self.limits.per_client && !client.0.is_loopback() {
+            return Err(Refusal::Client);
+        }
+        if open.counted >= self.limits.total && !open.make_room() {
+            return Err(Refusal::Full);
+        }
+        let activity = Arc::new(Activity::default());
+        if open.finishing {
+            activity.finish();
+        }
+        let id = open.next;
+        open.next += 1;
+        open.counted += 1;
+        *open.clients.entry(client).or_default() += 1;
+        let entry = Entry {
+            activity: Arc::clone(&activity),
+            client,
+            seen: activity.snapshot(),
+            since: Instant::now(),
+            closing: false,
+        };
+        open.entries.insert(id, entry);
+        Ok(Admitted { connections: Arc::clone(self), id, activity })
+    }
+
+    /// Closes, for as long as it is polled, connections that do nothing or too little for too long.
+    pub(crate) async fn sweep(&self) {
+        let mut ticks = tokio::time::interval(SWEEP);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let now = ticks.tick().await;
+            self.open().sweep(&self.limits, now);
+        }
+    }
+
+    /// Tells all to take no new requests, those that are still to come included.
+    pub(crate) fn finish(&self) {
+        let mut open = self.open();
+        open.finishing = true;
+        for entry in open.entries.values() {
+            entry.activity.finish();
+        }
+    }
+
+    /// Waits until none is open.
+    pub(crate) async fn ended(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.open().entries.is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        // A panic elsewhere cannot leave it half changed: nothing in it panics.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut open = self.connections.open();
+        if let Some(entry) = open.entries.remove(&self.id)
+            && !entry.closing
+        {
+            open.leave(entry.client);
+        }
+        drop(open);
+        self.connections.changed.notify_waiters();
+    }
+}
+
+impl Open {
+    /// Closes the connection on which nothing has run for longest. False if requests run on all.
+    fn make_room(&mut self) -> bool {
+        loop {
+            while let Some((id, seen)) = self.candidates.pop_front() {
+                let same = |entry: &&Entry| !entry.closing && entry.activity.snapshot() == seen;
+                if self.entries.get(&id).filter(same).is_some() {
+                    self.close(id);
+                    return true;
+                }
+            }
+            if !self.find_candidates() {
+                return false;
+            }
+        }
+    }
+
+    fn find_candidates(&mut self) -> bool {
+        let idle = self.entries.iter().filter_map(|(id, entry)| {
+            let now = entry.activity.snapshot();
+            (!entry.closing && now.phase != Phase::Running).then_some((entry.since, *id, now))
+        });
+        let mut idle: Vec<_> = idle.collect();
+        if idle.len() > CANDIDATES {
+            idle.select_nth_unstable_by_key(CANDIDATES, |(since, id, _)| (*since, *id));
+            idle.truncate(CANDIDATES);
+        }
+        idle.sort_unstable_by_key(|(since, id, _)| (*since, *id));
+        self.candidates = idle.into_iter().map(|(_, id, seen)| (id, seen)).collect();
+        !self.candidates.is_empty()
+    }
+
+    fn sweep(&mut self, limits: &ConnectionLimits, now: Instant) {
+        let mut late = Vec::new();
+        for (id, entry) in &mut self.entries {
+            let seen = entry.activity.snapshot();
+            if seen != entry.seen || seen.phase == Phase::Running {
+                (entry.seen, entry.since) = (seen, now);
+                continue;
+            }
+            let limit = match seen.phase {
+                Phase::Head => limits.head_timeout,
+                Phase::Idle | Phase::Running => limits.idle_timeout,
+            };
+            if now.duration_since(entry.since) >= limit && !entry.closing {
+                late.push(*id);
+            }
+        }
+        for id in late {
+            self.close(id);
+        }
+    }
+
+    fn close(&mut self, id: u64) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.closing = true;
+            entry.activity.close();
+            let client = entry.client;
+            self.leave(client);
+        }
+    }
+
+    /// Counts a connection less.
+    fn leave(&mut self, client: Client) {
+        self.counted -= 1;
+        if let Some(count) = self.clients.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                self.clients.remove(&client);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+    use crate::connection::Order;
+
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn connections(total: usize, per_client: usize) -> Arc<Connections> {
+        let timeout = Duration::from_secs(60);
+        let limits =
+            ConnectionLimits { total, per_client, head_timeout: timeout, idle_timeout: timeout };
+        Arc::new(Connections::new(limits))
+    }
+
+    fn is_closed(connection: &Admitted) -> bool {
+        let waker = futures_util::task::noop_waker();
+        connection.activity.order(&std::task::Context::from_waker(&waker)) == Order::Close
+    }
+
+    #[test]
+    fn the_oldest_without_a_request_makes_room() {
+        let connections = connections(3, 3);
+        let [busy, first, second] = [(); 3].map(|()| connections.admit(HERE).unwrap());
+        let running = busy.activity.begin();
+        let _third = connections.admit(HERE).unwrap();
+        assert_eq!([&busy, &first, &second].map(is_closed), [false, true, false]);
+        let _more = second.activity.begin();
+        let fourth = connections.admit(HERE).unwrap();
+        let _requests = fourth.activity.begin();
+        assert_eq!(connections.admit(HERE).unwrap_err(), Refusal::Full);
+        drop(running);
+        connections.admit(HERE).unwrap();
+        assert!(is_closed(&busy));
+    }
+
+    #[test]
+    fn a_client_has_a_bounded_number_and_loopback_has_not() {
+        let connections = connections(100, 2);
+        let address = |host: u128| {
+            let network = 0x2001_0db8_0000_0001_u128 << 64;
+            IpAddr::V6(Ipv6Addr::from_bits(network | host))
+        };
+        let [one, _two] = [1, 2].map(|host| connections.admit(address(host)).unwrap());
+        assert_eq!(connections.admit(address(3)).unwrap_err(), Refusal::Client);
+        drop(one);
+        connections.admit(address(3)).unwrap();
+        let _local = [(); 3].map(|()| connections.admit(HERE).unwrap());
+    }
+
+    #[tokio::test]
+    async fn all_end() {
+        let connections = connections(10, 10);
+        let one = connections.admit(HERE).unwrap();
+        connections.finish();
+        drop(one);
+        connections.ended().await;
+        assert_eq!(connections.open().counted, 0);
+    }
+}
