@@ -185,6 +185,7 @@ impl Settings {
         let Self { calls, modules, capacity, .. } = self;
         EngineConfig {
             memory_maximum: usize::try_from(calls.memory_bytes.maximum).unwrap_or(usize::MAX),
+            guest_memory: calls.guest_memory,
             table_elements: calls.table_elements,
             stack_bytes: calls.stack_bytes,
             concurrent_calls: capacity.concurrent_calls,
@@ -222,7 +223,9 @@ impl Settings {
             bodies_bytes: capacity.bodies.bytes(),
             body_timeout: BODY_TIMEOUT,
             connections: capacity.connections,
+            connections_per_client: capacity.client_connections,
             drain: DRAIN,
+            ..ServerConfig::default()
         }
     }
 }
@@ -269,5 +272,6 @@ mod tests {
         assert_eq!(server.request_bytes, default.request_bytes);
         assert_eq!(server.bodies_bytes, default.bodies_bytes);
         assert_eq!(server.connections, default.connections);
+        assert_eq!(server.connections_per_client, default.connections_per_client);
     }
 }

@@ -10,13 +10,13 @@ use wasmtime::{
 };
 
 use crate::config::CallLimits;
-use crate::limiter::Limiter;
+use crate::limiter::{Exhausted, GuestMemory, Limiter};
 use crate::outcome::{Failure, Frame, Outcome, Trap, TrapKind, Usage, shorten};
 use crate::program::{Function, Instantiate, Program};
 use crate::value::{self, Value};
 
 /// How long a call may run on the thread that serves its request: the first tick may come at once,
-/// so two ticks are between one and two milliseconds.
+/// so two ticks are between two and four milliseconds.
 const FIRST_SLICE_TICKS: u64 = 2;
 
 /// How long a call runs in the background before it lets the next one run.
@@ -41,7 +41,8 @@ struct TimeIsUp;
 /// Why a call could not be made at all; never the guest's doing.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// As many calls as may run, run, and as many as may wait, wait.
+    /// As many calls as may run, run, and as many as may wait, wait; or all guests together have as
+    /// much memory as they may.
     #[error("too many calls at once")]
     Overloaded,
     /// A parameter has another type than the function's, or there are too many or too few.
@@ -60,6 +61,7 @@ pub(crate) struct Call {
     pub(crate) results: SmallVec<[Val; 2]>,
     pub(crate) limits: CallLimits,
     pub(crate) table_elements: usize,
+    pub(crate) guests: Arc<GuestMemory>,
 }
 
 impl Call {
@@ -69,6 +71,7 @@ impl Call {
         params: &[Value],
         limits: CallLimits,
         table_elements: usize,
+        guests: Arc<GuestMemory>,
     ) -> Result<Self, CallError> {
         if params.len() != function.param_types.len() {
             return Err(CallError::Parameters);
@@ -81,7 +84,7 @@ impl Call {
             .ok_or(CallError::Parameters)?;
         let results = function.result_types.iter().map(value::placeholder).collect();
         let export = function.export;
-        Ok(Self { program, export, params, results, limits, table_elements })
+        Ok(Self { program, export, params, results, limits, table_elements, guests })
     }
 
     /// Runs the call to its end. The future yields at the end of each slice.
@@ -116,8 +119,8 @@ impl Call {
         engine: &wasmtime::Engine,
         started: Instant,
     ) -> Result<Store<State>, CallError> {
-        let limiter =
-            Limiter::new(self.limits.memory_bytes, self.table_elements, self.program.large);
+        let (memory, guests) = (self.limits.memory_bytes, Arc::clone(&self.guests));
+        let limiter = Limiter::new(memory, self.table_elements, guests, self.program.large);
         let state = State { limiter, started, timeout: self.limits.timeout };
         let mut store = Store::new(engine, state);
         store.limiter_async(|state| &mut state.limiter);
@@ -172,7 +175,7 @@ impl Call {
         if error.is::<TimeIsUp>() {
             return Ok(Failure::Timeout);
         }
-        if error.is::<PoolConcurrencyLimitError>() {
+        if error.is::<PoolConcurrencyLimitError>() || error.is::<Exhausted>() {
             return Err(CallError::Overloaded);
         }
         let cause = error.downcast_ref::<wasmtime::Trap>();

@@ -8,6 +8,8 @@ pub struct EngineConfig {
     /// The most memory that one call can ask for, in bytes: memories and garbage-collected heap,
     /// summed over its graph. It is also the size above which a single memory is refused.
     pub memory_maximum: usize,
+    /// The most memory that all calls together may have, in bytes.
+    pub guest_memory: usize,
     /// The most table elements that one call can have, summed over its graph.
     pub table_elements: usize,
     /// The stack a guest may use, in bytes.
@@ -28,6 +30,7 @@ impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             memory_maximum: 256 << 20,
+            guest_memory: 4 << 30,
             table_elements: 100_000,
             stack_bytes: 512 << 10,
             concurrent_calls: 256,

@@ -53,6 +53,7 @@ use background::Background;
 use call::Call;
 use compiler::Compiler;
 use describe::Bodies;
+use limiter::GuestMemory;
 use ticker::Ticker;
 
 pub use artifact::{ArtifactStore, WasmId};
@@ -82,6 +83,7 @@ pub struct Engine {
     making: Mutex<()>,
     /// Calls of both profiles.
     calls: Admission,
+    guests: Arc<GuestMemory>,
     artifacts: ArtifactStore,
     compilations: Admission,
     background: Background,
@@ -95,7 +97,9 @@ struct Running {
     engine: wasmtime::Engine,
     compatibility: u64,
     compiler: Arc<Compiler>,
-    /// Places in the pool of instances, memories and tables.
+    /// As many slots of the pool as every call that is admitted has without asking.
+    reserved_slots: u32,
+    /// The rest of the pool, for calls that take more.
     slots: Admission,
 }
 
@@ -113,11 +117,13 @@ pub enum StartError {
 impl Running {
     fn start(config: &EngineConfig, profile: Profile) -> Result<Self, StartError> {
         let engine = profile::running_engine(config, profile).map_err(StartError::Wasmtime)?;
+        let (reserved_slots, shared_slots) = profile::divide_slots(config);
         Ok(Self {
             ticker: Ticker::start(engine.clone()).map_err(StartError::Thread)?,
             compatibility: module::compatibility(&engine),
             compiler: Arc::new(Compiler::new(config.clone(), profile, engine.clone())),
-            slots: Admission::new(profile::pool_slots(config), config.queued_calls),
+            reserved_slots,
+            slots: Admission::new(shared_slots, config.queued_calls),
             engine,
         })
     }
@@ -137,6 +143,7 @@ impl Engine {
             metered: OnceLock::new(),
             making: Mutex::new(()),
             calls: Admission::new(calls.max(1), config.queued_calls),
+            guests: Arc::new(GuestMemory::new(config.guest_memory)),
             artifacts,
             compilations: Admission::new(compilations.max(1), config.queued_compilations),
             background: Background::start(config.concurrent_compilations.max(1))
@@ -293,8 +300,8 @@ impl Engine {
 
     /// Calls an exported function in fresh instances of the whole graph.
     ///
-    /// The call starts on the caller's thread. If it does not end within its first slice (one to
-    /// two milliseconds), or takes much memory, it goes on in the background at lower priority.
+    /// The call starts on the caller's thread. If it does not end within its first slice (two to
+    /// four milliseconds), or takes much memory, it goes on in the background at lower priority.
     /// Dropping the future ends the call.
     ///
     /// # Errors
@@ -311,14 +318,16 @@ impl Engine {
         let running = self
             .running(program.profile)
             .map_err(|error| CallError::Engine(wasmtime::Error::new(error)))?;
+        let (program, guests) = (Arc::clone(program), Arc::clone(&self.guests));
+        let (large, slots) = (program.large, program.slots);
         let table_elements = self.config.table_elements;
-        let call = Call::new(Arc::clone(program), function, params, limits, table_elements)?;
-        let places = match self.try_admit(running, program.slots) {
+        let call = Call::new(program, function, params, limits, table_elements, guests)?;
+        let places = match self.try_admit(running, slots) {
             Some(places) => places,
             // Boxed, as all that is rare on this way: the future of a call is moved several times.
-            None => Box::pin(self.admit(running, program.slots))
-                .await
-                .map_err(|Full| CallError::Overloaded)?,
+            None => {
+                Box::pin(self.admit(running, slots)).await.map_err(|Full| CallError::Overloaded)?
+            }
         };
         let ticking = running.ticker.keep_ticking();
         let engine = running.engine.clone();
@@ -328,9 +337,7 @@ impl Engine {
             drop((ticking, places));
             outcome
         });
-        if !program.large
-            && let Some(outcome) = poll_once(run.as_mut()).await
-        {
+        if !large && let Some(outcome) = poll_once(run.as_mut()).await {
             return outcome;
         }
         match self.background.spawn(run).await {
@@ -340,13 +347,21 @@ impl Engine {
     }
 
     /// Takes a place among the calls and `slots` of the pool, if they are free.
-    fn try_admit(&self, running: &Running, slots: u32) -> Option<(Place, Place)> {
-        Some((self.calls.try_enter(1)?, running.slots.try_enter(slots)?))
+    fn try_admit(&self, running: &Running, slots: u32) -> Option<(Place, Option<Place>)> {
+        let call = self.calls.try_enter(1)?;
+        if slots <= running.reserved_slots {
+            return Some((call, None));
+        }
+        Some((call, Some(running.slots.try_enter(slots)?)))
     }
 
     /// Waits for a place among the calls, then for `slots` of the pool.
-    async fn admit(&self, running: &Running, slots: u32) -> Result<(Place, Place), Full> {
-        Ok((self.calls.enter(1).await?, running.slots.enter(slots).await?))
+    async fn admit(&self, running: &Running, slots: u32) -> Result<(Place, Option<Place>), Full> {
+        let call = self.calls.enter(1).await?;
+        if slots <= running.reserved_slots {
+            return Ok((call, None));
+        }
+        Ok((call, Some(running.slots.enter(slots).await?)))
     }
 
     fn running(&self, profile: Profile) -> Result<&Running, StartError> {

@@ -1,10 +1,45 @@
 //! One budget of memory and table elements for everything that lives in a store.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use wasmtime::ResourceLimiterAsync;
 
 /// A store that holds more memory than this is run and dropped by background threads: touching,
 /// copying and unmapping that much takes longer than a short call may wait.
 pub(crate) const LARGE_MEMORY: usize = 4 << 20;
+
+/// The memory of all guests together, so that many calls within their limits cannot take more than
+/// the machine has.
+#[derive(Debug)]
+pub(crate) struct GuestMemory {
+    used: AtomicUsize,
+    limit: usize,
+}
+
+/// All guests together have as much memory as they may. It ends the call that asks for more: a guest
+/// that is merely told no could not tell this from its own limit, nor could its caller.
+#[derive(Debug, thiserror::Error)]
+#[error("all guests together have as much memory as they may")]
+pub(crate) struct Exhausted;
+
+impl GuestMemory {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { used: AtomicUsize::new(0), limit }
+    }
+
+    fn take(&self, bytes: usize) -> Result<(), Exhausted> {
+        let add = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.limit);
+        match self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Exhausted),
+        }
+    }
+
+    fn give(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
 
 /// Sums memories, garbage-collected heap and tables over a whole store.
 ///
@@ -17,6 +52,7 @@ pub(crate) const LARGE_MEMORY: usize = 4 << 20;
 pub(crate) struct Limiter {
     memory: Budget,
     table: Budget,
+    guests: Arc<GuestMemory>,
     /// Whether the call runs in the background already, so growing past [`LARGE_MEMORY`] need not
     /// yield first.
     background: bool,
@@ -56,8 +92,14 @@ impl Budget {
 }
 
 impl Limiter {
-    pub(crate) fn new(memory_bytes: usize, table_elements: usize, background: bool) -> Self {
-        Self { memory: Budget::new(memory_bytes), table: Budget::new(table_elements), background }
+    pub(crate) fn new(
+        memory_bytes: usize,
+        table_elements: usize,
+        guests: Arc<GuestMemory>,
+        background: bool,
+    ) -> Self {
+        let (memory, table) = (Budget::new(memory_bytes), Budget::new(table_elements));
+        Self { memory, table, guests, background }
     }
 
     /// The largest sum of memories so far, in bytes.
@@ -80,6 +122,12 @@ impl Limiter {
     }
 }
 
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        self.guests.give(self.memory.used);
+    }
+}
+
 #[async_trait::async_trait]
 impl ResourceLimiterAsync for Limiter {
     async fn memory_growing(
@@ -88,7 +136,12 @@ impl ResourceLimiterAsync for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        let before = self.memory.used;
         let granted = self.memory.grow(current, desired, maximum);
+        if let Err(exhausted) = self.guests.take(self.memory.used - before) {
+            self.memory.used = before;
+            return Err(exhausted.into());
+        }
         if granted && !self.background && self.memory.used > LARGE_MEMORY {
             self.background = true;
             tokio::task::yield_now().await;
@@ -129,6 +182,22 @@ mod tests {
         // Where the budget would have refused first, it is the budget's.
         assert!(!budget.grow(10, 300, Some(200)));
         assert!(budget.refused);
+    }
+
+    #[tokio::test]
+    async fn all_guests_share_what_there_is() {
+        let guests = Arc::new(GuestMemory::new(100));
+        let limiter = || Limiter::new(80, 0, Arc::clone(&guests), true);
+        let (mut one, mut two) = (limiter(), limiter());
+        assert!(one.memory_growing(0, 60, None).await.unwrap());
+        assert!(two.memory_growing(0, 40, None).await.unwrap());
+        let error = two.memory_growing(40, 41, None).await.unwrap_err();
+        assert!(error.is::<Exhausted>());
+        drop(one);
+        assert!(two.memory_growing(40, 80, None).await.unwrap());
+        assert!(!two.memory_growing(80, 81, None).await.unwrap(), "its own limit only says no");
+        drop(two);
+        assert_eq!(guests.used.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -87,11 +87,36 @@ fn pool(config: &EngineConfig) -> PoolingAllocationConfig {
     pool
 }
 
+/// How many slots of the pool each call has without asking, and how many are left for calls that take
+/// more: half of the pool each. So an ordinary call is admitted by one count instead of two.
+pub(crate) fn divide_slots(config: &EngineConfig) -> (u32, u32) {
+    let calls = u32::try_from(config.concurrent_calls).unwrap_or(u32::MAX).max(1);
+    let slots = pool_slots(config);
+    let reserved = slots / 2 / calls;
+    (reserved, slots - reserved * calls)
+}
+
 /// How many instances, memories and tables the pool holds.
 ///
 /// Each memory slot reserves a little over 4 GiB of address space, of which there are 128 TiB: about
 /// 20,000 slots over all engines is what the kernel grants.
-pub(crate) fn pool_slots(config: &EngineConfig) -> u32 {
+fn pool_slots(config: &EngineConfig) -> u32 {
     let calls = u32::try_from(config.concurrent_calls).unwrap_or(u32::MAX);
     calls.saturating_mul(4).clamp(4 * MAXIMUM_CALL_SLOTS, 8 * MAXIMUM_CALL_SLOTS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pool_is_divided_and_not_exceeded() {
+        for calls in [1, 16, 256, 1024, 4096, 5000, 100_000] {
+            let config = EngineConfig { concurrent_calls: calls, ..EngineConfig::default() };
+            let (reserved, shared) = divide_slots(&config);
+            let calls = u32::try_from(calls).unwrap();
+            assert_eq!(reserved * calls + shared, pool_slots(&config));
+            assert!(shared >= 2 * MAXIMUM_CALL_SLOTS, "the largest call fits twice");
+        }
+    }
 }

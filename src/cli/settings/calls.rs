@@ -26,6 +26,9 @@ pub(super) struct CallOptions {
     /// Most memory a call may ask for [default: 256MiB]
     #[arg(long, env = "WASM_EXEC_MEMORY_MAXIMUM", value_name = "SIZE")]
     memory_maximum: Option<Size>,
+    /// Memory of all calls together [default: 4GiB]
+    #[arg(long, env = "WASM_EXEC_GUEST_MEMORY", value_name = "SIZE")]
+    guest_memory: Option<Size>,
     /// Most fuel a call may ask for [default: 9007199254740991]
     #[arg(long, env = "WASM_EXEC_FUEL_MAXIMUM", value_name = "N")]
     fuel_maximum: Option<u64>,
@@ -50,6 +53,8 @@ pub(crate) struct CallSettings {
     pub(crate) timeout_ms: Setting,
     /// Memory, in bytes.
     pub(crate) memory_bytes: Setting,
+    /// Memory of all calls together, in bytes; at least what one may ask for.
+    pub(crate) guest_memory: usize,
     /// The most fuel that can be asked for.
     pub(crate) fuel_maximum: u64,
     /// Output, in bytes.
@@ -67,6 +72,7 @@ impl CallOptions {
             timeout_maximum,
             memory_default,
             memory_maximum,
+            guest_memory,
             fuel_maximum,
             output_default,
             output_maximum,
@@ -83,6 +89,9 @@ impl CallOptions {
             [memory_default, memory_maximum],
             [Size::mib(64), Size::mib(256)],
         )?;
+        let [_, most] = memory;
+        let guest_memory = sources.pick("guest-memory", guest_memory, Size::gib(4).max(most))?;
+        sources.at_most(("memory-maximum", most), ("guest-memory", guest_memory))?;
         let fuel_maximum = sources.pick("fuel-maximum", fuel_maximum, MOST_FUEL)?;
         if !(1..=MOST_FUEL).contains(&fuel_maximum) {
             return Err(SettingsError::FuelMaximum(fuel_maximum));
@@ -95,6 +104,7 @@ impl CallOptions {
         Ok(CallSettings {
             timeout_ms: setting(timeout.map(Period::milliseconds)),
             memory_bytes: setting(memory.map(Size::bytes)),
+            guest_memory: guest_memory.in_memory(),
             fuel_maximum,
             output_bytes: setting(output.map(Size::bytes)),
             table_elements: sources.pick("table-elements", table_elements, 100_000)?,
