@@ -13,11 +13,15 @@ use crate::config::CallLimits;
 use crate::limiter::{Exhausted, GuestMemory, Limiter};
 use crate::outcome::{Failure, Frame, Outcome, Trap, TrapKind, Usage, shorten};
 use crate::program::{Function, Instantiate, Program};
+use crate::ticker::TICK;
 use crate::value::{self, Value};
 
 /// How long a call may run on the thread that serves its request: the first tick may come at once,
 /// so two ticks are between two and four milliseconds.
 const FIRST_SLICE_TICKS: u64 = 2;
+
+/// What a call that ends within its first slice takes at most.
+pub(crate) const FIRST_SLICE: Duration = TICK.saturating_mul(FIRST_SLICE_TICKS as u32);
 
 /// How long a call runs in the background before it lets the next one run.
 const SLICE_TICKS: u64 = 1;

@@ -36,6 +36,7 @@ mod describe;
 mod limiter;
 mod module;
 mod outcome;
+mod pace;
 mod profile;
 mod program;
 pub mod text;
@@ -50,7 +51,7 @@ use std::time::Instant;
 use admission::{Admission, Full, Place};
 use artifact::Artifact;
 use background::Background;
-use call::Call;
+use call::{Call, FIRST_SLICE};
 use compiler::Compiler;
 use describe::Bodies;
 use limiter::GuestMemory;
@@ -72,6 +73,9 @@ pub type WasmBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 /// Artifacts of more bytes than this are checked and loaded off the threads that serve requests.
 const LARGE_ARTIFACT: u64 = 1 << 20;
 
+/// How many calls that are known to be long run at once for each core.
+const LONG_CALLS_PER_CORE: u32 = 16;
+
 /// Compiles, links and calls modules. Cheap to share behind an [`Arc`].
 #[derive(Debug)]
 pub struct Engine {
@@ -83,6 +87,9 @@ pub struct Engine {
     making: Mutex<()>,
     /// Calls of both profiles.
     calls: Admission,
+    /// Calls that are known to be long. Without a bound of their own, so many would share the cores
+    /// that none ended in time.
+    long_calls: Admission,
     guests: Arc<GuestMemory>,
     artifacts: ArtifactStore,
     compilations: Admission,
@@ -114,7 +121,37 @@ pub enum StartError {
     Thread(#[source] std::io::Error),
 }
 
+/// What a call needs before it can run.
+#[derive(Clone, Copy, Debug)]
+struct Needs {
+    slots: u32,
+    long: bool,
+}
+
+/// What a call holds while it runs.
+#[derive(Debug)]
+struct Places {
+    _long: Option<Place>,
+    _call: Place,
+    _slots: Option<Place>,
+}
+
+/// How many calls that are known to be long run at once: enough to keep the cores busy while some wait,
+/// and few enough that each ends soon.
+fn long_calls(calls: u32) -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    u32::try_from(cores)
+        .unwrap_or(u32::MAX)
+        .saturating_mul(LONG_CALLS_PER_CORE)
+        .clamp(1, calls.max(1))
+}
+
 impl Running {
+    /// Whether a call has to ask for so many slots of the pool.
+    fn asks(&self, slots: u32) -> bool {
+        slots > self.reserved_slots
+    }
+
     fn start(config: &EngineConfig, profile: Profile) -> Result<Self, StartError> {
         let engine = profile::running_engine(config, profile).map_err(StartError::Wasmtime)?;
         let (reserved_slots, shared_slots) = profile::divide_slots(config);
@@ -143,6 +180,7 @@ impl Engine {
             metered: OnceLock::new(),
             making: Mutex::new(()),
             calls: Admission::new(calls.max(1), config.queued_calls),
+            long_calls: Admission::new(long_calls(calls), config.queued_calls),
             guests: Arc::new(GuestMemory::new(config.guest_memory)),
             artifacts,
             compilations: Admission::new(compilations.max(1), config.queued_compilations),
@@ -318,15 +356,15 @@ impl Engine {
         let running = self
             .running(program.profile)
             .map_err(|error| CallError::Engine(wasmtime::Error::new(error)))?;
+        let needs = Needs { slots: program.slots, long: program.large || function.pace.is_long() };
         let (program, guests) = (Arc::clone(program), Arc::clone(&self.guests));
-        let (large, slots) = (program.large, program.slots);
         let table_elements = self.config.table_elements;
         let call = Call::new(program, function, params, limits, table_elements, guests)?;
-        let places = match self.try_admit(running, slots) {
+        let places = match self.try_admit(running, needs) {
             Some(places) => places,
             // Boxed, as all that is rare on this way: the future of a call is moved several times.
             None => {
-                Box::pin(self.admit(running, slots)).await.map_err(|Full| CallError::Overloaded)?
+                Box::pin(self.admit(running, needs)).await.map_err(|Full| CallError::Overloaded)?
             }
         };
         let ticking = running.ticker.keep_ticking();
@@ -337,31 +375,45 @@ impl Engine {
             drop((ticking, places));
             outcome
         });
-        if !large && let Some(outcome) = poll_once(run.as_mut()).await {
+        if !needs.long
+            && let Some(outcome) = poll_once(run.as_mut()).await
+        {
+            function.pace.was_short();
             return outcome;
         }
-        match self.background.spawn(run).await {
+        let outcome = match self.background.spawn(run).await {
             Ok(outcome) => outcome,
             Err(error) => Err(CallError::Engine(wasmtime::Error::new(error))),
+        };
+        if started.elapsed() < FIRST_SLICE {
+            function.pace.was_short()
+        } else {
+            function.pace.was_long()
         }
+        outcome
     }
 
-    /// Takes a place among the calls and `slots` of the pool, if they are free.
-    fn try_admit(&self, running: &Running, slots: u32) -> Option<(Place, Option<Place>)> {
+    /// Takes a call's places, if they are free.
+    fn try_admit(&self, running: &Running, needs: Needs) -> Option<Places> {
+        let long = if needs.long { Some(self.long_calls.try_enter(1)?) } else { None };
         let call = self.calls.try_enter(1)?;
-        if slots <= running.reserved_slots {
-            return Some((call, None));
-        }
-        Some((call, Some(running.slots.try_enter(slots)?)))
+        let slots = match running.asks(needs.slots) {
+            true => Some(running.slots.try_enter(needs.slots)?),
+            false => None,
+        };
+        Some(Places { _long: long, _call: call, _slots: slots })
     }
 
-    /// Waits for a place among the calls, then for `slots` of the pool.
-    async fn admit(&self, running: &Running, slots: u32) -> Result<(Place, Option<Place>), Full> {
+    /// Waits for a call's places: for the scarcest first, so that whoever waits for one holds nothing
+    /// that others could use.
+    async fn admit(&self, running: &Running, needs: Needs) -> Result<Places, Full> {
+        let long = if needs.long { Some(self.long_calls.enter(1).await?) } else { None };
+        let slots = match running.asks(needs.slots) {
+            true => Some(running.slots.enter(needs.slots).await?),
+            false => None,
+        };
         let call = self.calls.enter(1).await?;
-        if slots <= running.reserved_slots {
-            return Ok((call, None));
-        }
-        Ok((call, Some(running.slots.enter(slots).await?)))
+        Ok(Places { _long: long, _call: call, _slots: slots })
     }
 
     fn running(&self, profile: Profile) -> Result<&Running, StartError> {

@@ -11,6 +11,7 @@ use crate::config::Profile;
 use crate::limiter::LARGE_MEMORY;
 use crate::module::{Cost, Module};
 use crate::outcome::shorten;
+use crate::pace::Pace;
 use crate::value::ValueType;
 
 /// One module of a graph that is to become a program.
@@ -64,6 +65,7 @@ pub struct Function {
     pub(crate) result_types: Box<[ValType]>,
     params: Box<[ValueType]>,
     results: Box<[ValueType]>,
+    pub(crate) pace: Pace,
 }
 
 impl Function {
@@ -262,7 +264,14 @@ fn exports(root: &wasmtime::Module) -> Exports {
                 let results = result_types.iter().map(ValueType::from).collect();
                 functions.insert(
                     export.name().into(),
-                    Function { export: index, param_types, result_types, params, results },
+                    Function {
+                        export: index,
+                        param_types,
+                        result_types,
+                        params,
+                        results,
+                        pace: Pace::default(),
+                    },
                 );
             }
             (ty, _) => {
