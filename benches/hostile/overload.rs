@@ -15,7 +15,7 @@ use crate::Options;
 use crate::attack::Peaks;
 use crate::client::Client;
 use crate::guests::path;
-use crate::report::{milliseconds, row};
+use crate::report::{milliseconds, percentile, row};
 use crate::target::SERVER_CORE;
 
 const NAME: &str = "ten times overload";
@@ -45,7 +45,7 @@ pub(crate) fn measure(options: &Options, peaks: &mut Peaks) {
     let runtime = runtime.expect("a runtime");
     peaks.attack("overload", SERVER_CORE, |server| {
         let load = Load::calibrated(&server.url);
-        let alone = load.median_alone();
+        let alone = percentile(&load.times_alone(), 0.5);
         let duration = Duration::from_secs(options.seconds);
         let tried = CALLERS.map(|callers| {
             (callers, runtime.block_on(load.offer(callers, duration)).good_per_second)
@@ -92,24 +92,23 @@ impl Load {
             url: url.to_owned(),
             body: serde_json::json!({ "params": [times] }).to_string(),
         };
-        let took = load(TIMES).median_alone();
+        // The least there is, since the machine may do other things too.
+        let took = load(TIMES).times_alone()[0];
         load((f64::from(TIMES) * COST.as_secs_f64() / took.as_secs_f64()) as i32)
     }
 
-    fn median_alone(&self) -> Duration {
+    /// How long calls take while there are no others, sorted.
+    fn times_alone(&self) -> Vec<Duration> {
+        const CALLS: usize = 51;
         let mut client = Client::connect(&self.url);
-        let mut times: Vec<_> = (0..51).map(|_| self.call(&mut client)).collect();
+        let mut times: Vec<_> = (0..CALLS).map(|_| self.call(&mut client)).collect();
         times.sort_unstable();
-        times[times.len() / 2]
+        times
     }
 
     fn call(&self, client: &mut Client) -> Duration {
-        let started = Instant::now();
         // A refusal just after an overload takes less time than a call, but it is no good sign.
-        match client.post(&path("spin"), &self.body) {
-            Ok(took) => took,
-            Err(_) => PATIENCE.max(started.elapsed()),
-        }
+        client.post(&path("spin"), &self.body).unwrap_or(PATIENCE)
     }
 
     /// How long after now calls take as long as they did alone.

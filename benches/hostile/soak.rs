@@ -28,6 +28,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Between two modules that nobody has seen.
 const NEW_MODULES: Duration = Duration::from_millis(20);
 
+/// One of the numbers of a [`Usage`].
+type Count = fn(&Usage) -> u64;
+
 /// What the server held, and when.
 type Samples = Vec<(Duration, Usage)>;
 
@@ -63,12 +66,12 @@ fn sample(process: u32, duration: Duration) -> Samples {
 /// The growth over the second half: by then, what is bounded has reached its bounds or nearly.
 fn growth(samples: &Samples) {
     let second_half = &samples[samples.len() / 2..];
-    let slope = |of: fn(&Usage) -> u64| slope_an_hour(second_half, of);
+    let slope = |of: Count| slope_an_hour(second_half, of);
     let last = samples.last().map(|(_, usage)| *usage).unwrap_or_default();
     let resident = slope(|usage| usage.resident) / f64::from(1 << 20);
     let measured = format!("{resident:+.1} MiB an hour, {} at the end", mebibytes(last.resident));
     row(&format!("{NAME}: resident memory"), &measured, "≈ 0");
-    let counts: [(_, fn(&Usage) -> u64, _); 3] = [
+    let counts: [(&str, Count, u64); 3] = [
         ("descriptors", |usage| usage.descriptors, last.descriptors),
         ("threads", |usage| usage.threads, last.threads),
         ("child processes", |usage| usage.children, last.children),
@@ -80,7 +83,7 @@ fn growth(samples: &Samples) {
 }
 
 /// The slope of the line that fits best, per hour.
-fn slope_an_hour(samples: &[(Duration, Usage)], of: fn(&Usage) -> u64) -> f64 {
+fn slope_an_hour(samples: &[(Duration, Usage)], of: Count) -> f64 {
     let points = || samples.iter().map(|(at, usage)| (at.as_secs_f64() / 3600.0, of(usage) as f64));
     let count = samples.len().max(1) as f64;
     let (sum_x, sum_y) = points().fold((0.0, 0.0), |(xs, ys), (x, y)| (xs + x, ys + y));

@@ -18,12 +18,14 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// The server on these cores (`0`, `0,1`, …), on a free port.
+    /// The server on these cores (`0`, `0,1`, …), on a free port. What it logs goes nowhere, as
+    /// under attack it logs much.
     pub(crate) fn server(cores: &str, arguments: &[&str]) -> Self {
         let built = || OsString::from(env!("CARGO_BIN_EXE_wasm-exec-api"));
         let binary = std::env::var_os(BINARY).unwrap_or_else(built);
         let mut command = pinned(cores);
-        Self::start(command.arg(binary).args(["--listen", "127.0.0.1:0"]).args(arguments))
+        command.arg(binary).args(["--listen", "127.0.0.1:0"]).args(arguments);
+        Self::start(command.stderr(Stdio::null()))
     }
 
     /// Starts a server and waits for the line that says where it listens.

@@ -35,11 +35,14 @@ fn streams(count: u32) -> impl Iterator<Item = u32> {
     (0..count).map(|number| 2 * number + 1)
 }
 
+/// The block of a request whose body is JSON.
+fn json_to(path: &str) -> Vec<u8> {
+    [request("POST", path), literal("content-type", "application/json")].concat()
+}
+
 /// A request that has a body, and the body.
 fn post(stream: u32, path: &str, body: &str) -> Vec<u8> {
-    let mut block = request("POST", path);
-    block.extend(literal("content-type", "application/json"));
-    let head = frame(HEADERS, END_HEADERS, stream, &block);
+    let head = frame(HEADERS, END_HEADERS, stream, &json_to(path));
     [head, frame(DATA, END_STREAM, stream, body.as_bytes())].concat()
 }
 
@@ -137,7 +140,7 @@ async fn windows_that_overflow() {
     send(&server, [widen(0, LARGEST_WINDOW)]).await.is_closed_for(&[FLOW_CONTROL_ERROR]);
     send(&server, [widen(0, 0)]).await.is_closed_for(&[PROTOCOL_ERROR]);
     send(&server, [widen(1, 1)]).await.is_closed_for(&[PROTOCOL_ERROR]);
-    let open = frame(HEADERS, END_HEADERS, 1, &request("POST", CALL));
+    let open = frame(HEADERS, END_HEADERS, 1, &json_to(CALL));
     let ending = send(&server, [open, widen(1, LARGEST_WINDOW)]).await;
     if !ending.closed {
         assert_eq!(ending.resets.get(&1), Some(&FLOW_CONTROL_ERROR), "{ending:?}");
@@ -171,7 +174,7 @@ async fn settings_that_cannot_be() {
         send(&server, [settings(&[(id, value)])]).await.is_closed_for(&[reason, PROTOCOL_ERROR]);
     }
     let cut = frame(SETTINGS, 0, 0, &[0; 5]);
-    send(&server, [cut]).await.is_closed_for(&[FRAME_SIZE_ERROR]);
+    send(&server, [cut]).await.is_closed_for(&[FRAME_SIZE_ERROR, PROTOCOL_ERROR]);
     send(&server, [frame(SETTINGS, 0, 1, &[])]).await.is_closed_for(&[PROTOCOL_ERROR]);
     answers_others(&server).await;
 }
@@ -217,7 +220,7 @@ async fn a_small_block_that_stands_for_a_large_head() {
 #[tokio::test]
 async fn bodies_in_crumbs() {
     let server = server().await;
-    let open = || frame(HEADERS, END_HEADERS, 1, &request("POST", CALL));
+    let open = || frame(HEADERS, END_HEADERS, 1, &json_to(CALL));
     let padded = [&[255, b' '][..], &[0; 255]].concat();
     for crumb in [
         frame(DATA, 0, 1, b" "),
@@ -232,9 +235,7 @@ async fn bodies_in_crumbs() {
         answers_others(&server).await;
     }
     let end = frame(DATA, END_STREAM, 1, b"");
-    let mut block = request("POST", CALL);
-    block.extend(literal("content-type", "application/json"));
-    let head = frame(HEADERS, END_HEADERS, 1, &block);
+    let head = frame(HEADERS, END_HEADERS, 1, &json_to(CALL));
     let body = br#"{"params":[2]}"#.iter().map(|byte| frame(DATA, 0, 1, &[*byte]));
     let whole = send(&server, std::iter::once(head).chain(body).chain([end])).await;
     assert!(!whole.closed, "an honest client may send bytes one by one: {whole:?}");
@@ -281,7 +282,7 @@ async fn streams_that_are_not_the_next() {
 async fn more_streams_than_a_connection_may_have() {
     let server = server().await;
     // Their bodies never come, so they stay open.
-    let open = |stream| frame(HEADERS, END_HEADERS, stream, &request("POST", CALL));
+    let open = |stream| frame(HEADERS, END_HEADERS, stream, &json_to(CALL));
     let ending = send(&server, streams(1000).map(open)).await;
     ending.is_bounded_by(&[ENHANCE_YOUR_CALM, PROTOCOL_ERROR]);
     if !ending.closed {
@@ -321,9 +322,7 @@ async fn heads_that_would_be_something_else_in_http1() {
         assert!(ending.answered.is_empty(), "{name:?}: {value:?}: {ending:?}");
         ending.is_bounded_by(&[PROTOCOL_ERROR, COMPRESSION_ERROR]);
     }
-    let mut block = request("POST", CALL);
-    block.extend(literal("content-type", "application/json"));
-    block.extend(literal("content-length", "3"));
+    let block = [json_to(CALL), literal("content-length", "3")].concat();
     let head = frame(HEADERS, END_HEADERS, 1, &block);
     let body = frame(DATA, END_STREAM, 1, br#"{"params":[2]}"#);
     let ending = send(&server, [head, body]).await;
