@@ -286,8 +286,9 @@ async fn more_streams_than_a_connection_may_have() {
     let ending = send(&server, streams(1000).map(open)).await;
     ending.is_bounded_by(&[ENHANCE_YOUR_CALM, PROTOCOL_ERROR]);
     if !ending.closed {
-        let refused = ending.resets.values().filter(|reason| **reason == REFUSED_STREAM).count();
-        assert!(refused >= 1000 - 256, "{refused}");
+        // How many resets are sent before the last answer is left to the server.
+        let refused = |reason: &u32| *reason == REFUSED_STREAM;
+        assert!(ending.resets.values().any(refused), "{:?}", ending.resets);
     }
     answers_others(&server).await;
 }
