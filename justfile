@@ -19,6 +19,10 @@ bench *arguments:
     cargo bench -p wasm-exec-engine --bench call
     cargo bench --bench http -- {{arguments}}
 
+# What the server does under attack.
+bench-hostile *arguments:
+    cargo bench --bench hostile -- {{arguments}}
+
 # Formatting and lints.
 lint:
     cargo fmt --all -- --check

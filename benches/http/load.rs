@@ -2,7 +2,10 @@
 
 use std::io::Write;
 
-use crate::target::{LOAD_CORE, Target, pinned};
+use crate::target::{Target, pinned};
+
+/// The core that the load runs on, besides the servers'.
+const LOAD_CORE: &str = "1";
 
 /// Connections that wrk keeps busy, from one thread.
 const CONNECTIONS: &str = "-c32";

@@ -6,12 +6,17 @@
 //!
 //! `-- --rounds N --seconds N` changes how long it takes; names of measurements run only those.
 
+#[path = "../support/client.rs"]
 mod client;
 mod floor;
 mod guests;
 mod load;
 mod measure;
+#[path = "../support/report.rs"]
+mod report;
+#[path = "../support/target.rs"]
 mod target;
+mod targets;
 
 use std::process::ExitCode;
 
@@ -62,8 +67,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    println!("| what | measured | goal |");
-    println!("|---|---|---|");
+    report::head();
     measure::hot_calls(&options);
     measure::never_seen(&options);
     measure::first_calls(&options);

@@ -8,26 +8,14 @@ use serde_json::json;
 use wasm_exec_registry::{RedbBackend, Registration, Registry};
 
 use crate::Options;
-use crate::client::{Client, percentile};
+use crate::client::Client;
 use crate::guests::{self, DOUBLE, LOOP, MEM17};
 use crate::load::requests_per_second;
+use crate::report::{mebibytes, median, milliseconds, percentile, row};
 use crate::target::Target;
-
-fn row(what: &str, measured: &str, goal: &str) {
-    println!("| {what} | {measured} | {goal} |");
-}
-
-fn milliseconds(duration: Duration) -> String {
-    format!("{:.3} ms", duration.as_secs_f64() * 1e3)
-}
 
 fn execute(module: &str) -> String {
     json!({ "module_name": module, "function_name": "double", "params": [2] }).to_string()
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// Calls of programs that are ready, as a share of the floor's requests per second.
@@ -165,7 +153,7 @@ pub(crate) fn idle(options: &Options) {
     guests::register(&mut client, "double", DOUBLE);
     drop(server);
     let server = Target::on(directory.path());
-    row(NAME, &format!("{:.1} MiB", server.resident() as f64 / f64::from(1 << 20)), "≤ 20 MiB");
+    row(NAME, &mebibytes(server.resident()), "≤ 20 MiB");
 }
 
 /// Starting with many registered modules, and calling one.
@@ -181,11 +169,11 @@ pub(crate) fn many_modules(options: &Options) {
     let listening = started.elapsed();
     Client::connect(&server.url).post("/execute", &execute("module77777")).expect("it runs");
     let called = started.elapsed();
-    let resident = server.resident() as f64 / f64::from(1 << 20);
     let measured = format!(
-        "{} until it listens, {} until one is called; {resident:.1} MiB resident",
+        "{} until it listens, {} until one is called; {} resident",
         milliseconds(listening),
         milliseconds(called),
+        mebibytes(server.resident()),
     );
     row(NAME, &measured, "≤ 500 ms");
 }

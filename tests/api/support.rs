@@ -1,6 +1,7 @@
 //! What the tests are written in: servers, requests, responses, and the guests that are sent.
 
 pub(crate) mod connection;
+pub(crate) mod frames;
 pub(crate) mod guests;
 pub(crate) mod request;
 pub(crate) mod response;

@@ -13,29 +13,50 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// # Panics
+    ///
+    /// When nothing listens there.
     pub(crate) fn connect(url: &str) -> Self {
+        Self::try_connect(url).expect("it listens")
+    }
+
+    pub(crate) fn try_connect(url: &str) -> io::Result<Self> {
         let host = url.trim_start_matches("http://").to_owned();
-        let stream = TcpStream::connect(&host).expect("it listens");
-        stream.set_nodelay(true).expect("a TCP socket");
-        Self { stream, host, answer: Vec::new() }
+        let stream = TcpStream::connect(&host)?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, host, answer: Vec::new() })
     }
 
     /// Sends a request and waits for the whole answer, which has to be a success.
     pub(crate) fn post(&mut self, path: &str, body: &str) -> io::Result<Duration> {
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            self.host,
-            body.len()
-        );
-        let started = Instant::now();
-        self.stream.write_all(request.as_bytes())?;
-        self.read_answer()?;
-        let took = started.elapsed();
-        if self.answer.starts_with(b"HTTP/1.1 200") {
+        let (answer, took) = self.ask("POST", path, "application/json", body.as_bytes())?;
+        if answer.starts_with(b"HTTP/1.1 200") {
             return Ok(took);
         }
-        Err(io::Error::other(String::from_utf8_lossy(&self.answer).into_owned()))
+        Err(io::Error::other(String::from_utf8_lossy(answer).into_owned()))
+    }
+
+    /// Sends a request and waits for the whole answer: its head and body as they came, and how long
+    /// that took.
+    pub(crate) fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: &[u8],
+    ) -> io::Result<(&[u8], Duration)> {
+        let mut request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: {content_type}\r\n\
+             Content-Length: {}\r\n\r\n",
+            self.host,
+            body.len()
+        )
+        .into_bytes();
+        request.extend_from_slice(body);
+        let started = Instant::now();
+        self.stream.write_all(&request)?;
+        self.read_answer()?;
+        Ok((&self.answer, started.elapsed()))
     }
 
     fn read_answer(&mut self) -> io::Result<()> {
@@ -59,11 +80,7 @@ impl Client {
         let length = head.lines().find_map(|line| {
             line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok()
         });
+        let length = length.or(head.starts_with("HTTP/1.1 204").then_some(0));
         length.is_some_and(|length: usize| body.len() >= length)
     }
-}
-
-/// The value below which a share of the sorted durations lies.
-pub(crate) fn percentile(sorted: &[Duration], share: f64) -> Duration {
-    sorted[((sorted.len() - 1) as f64 * share) as usize]
 }
