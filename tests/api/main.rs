@@ -10,6 +10,7 @@ mod compression;
 mod download;
 mod functions;
 mod http2;
+mod keys;
 mod limits;
 mod linking;
 mod links;
