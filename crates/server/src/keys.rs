@@ -23,7 +23,7 @@ use http::header::AUTHORIZATION;
 use wasm_exec::{Digest, Exec, View};
 
 use crate::caller::Caller;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, chain};
 use file::Stamp;
 pub use file::{InvalidKeyFile, KeyFile, KeyFileError, NamespaceRecord};
 use quota::{Exceeded, Quota, Spent};
@@ -152,10 +152,10 @@ impl Keys {
                 tracing::info!(%path, keys, "the changed file of keys was read");
             }
             Err(error) => {
-                let error = &error as &dyn std::error::Error;
+                let error = chain(&error);
                 tracing::error!(
                     error,
-                    "the changed file of keys is not used, but what it said before"
+                    "the changed file of keys cannot be used; the keys stay as they were"
                 );
             }
         }
