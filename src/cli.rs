@@ -7,6 +7,7 @@
 mod completions;
 mod config;
 mod inspect;
+mod keys;
 mod module_file;
 mod run;
 mod serve;
@@ -20,6 +21,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use completions::CompletionsArgs;
 use inspect::InspectArgs;
+use keys::KeysArgs;
 use run::RunArgs;
 use settings::Options;
 
@@ -45,6 +47,8 @@ enum Command {
     Run(RunArgs),
     /// List what a Wasm file exports and imports
     Inspect(InspectArgs),
+    /// Make, list and revoke API keys
+    Keys(KeysArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -68,6 +72,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Config(options)) => finish(config::execute(*options, own), 1),
         Some(Command::Run(args)) => finish(run::execute(&args), 2),
         Some(Command::Inspect(args)) => finish(inspect::execute(&args), 1),
+        Some(Command::Keys(args)) => finish(keys::execute(args), 1),
         Some(Command::Completions(args)) => finish(completions::execute(&args, Cli::command()), 1),
     }
 }

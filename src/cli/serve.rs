@@ -19,7 +19,7 @@ use tokio::runtime;
 use wasm_exec::{Exec, StorageError};
 use wasm_exec_engine::{ArtifactStore, Engine, StartError};
 use wasm_exec_registry::{DataDirectory, DataDirectoryError, RedbBackend, Registry};
-use wasm_exec_server::{BindError, Server};
+use wasm_exec_server::{ApiKeys, BindError, KeyFileError, Server};
 
 use super::settings::{Options, Settings, SettingsError};
 use signals::Signals;
@@ -36,6 +36,9 @@ pub(crate) enum ServeError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDirectory(#[from] DataDirectoryError),
+    /// The file of keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
     /// The threads that serve cannot be started.
     #[error("cannot start the threads that serve")]
     Runtime(#[source] io::Error),
@@ -93,8 +96,9 @@ pub(crate) fn execute(options: Options, matches: &ArgMatches) -> Result<(), Serv
 
 async fn serve(settings: &Settings, data: Option<&DataDirectory>) -> Result<(), ServeError> {
     let mut signals = Signals::listen().map_err(ServeError::Signals)?;
+    let keys = settings.listening.api_keys.as_deref().map(ApiKeys::open).transpose()?;
     let exec = open(settings, data)?;
-    let server = bind(settings, exec).await?;
+    let server = bind(settings, keys, exec).await?;
     announce(server.addresses(), data.map(DataDirectory::path));
     let shutdown = async move {
         signals.next().await;
@@ -129,13 +133,13 @@ fn open(settings: &Settings, data: Option<&DataDirectory>) -> Result<Exec, Serve
 }
 
 /// Listens. A machine without IPv6 has no `::1`, which matters only where it was asked for.
-async fn bind(settings: &Settings, exec: Exec) -> Result<Server, BindError> {
+async fn bind(settings: &Settings, keys: Option<ApiKeys>, exec: Exec) -> Result<Server, BindError> {
     let listening = &settings.listening;
-    let all = settings.server(listening.addresses.clone());
+    let all = settings.server(listening.addresses.clone(), keys.clone());
     match Server::bind(all, exec.clone()).await {
         Err(error) if listening.are_default && lacks_ipv6(&error) => {
             let addresses = listening.addresses.iter().copied().filter(SocketAddr::is_ipv4);
-            Server::bind(settings.server(addresses.collect()), exec).await
+            Server::bind(settings.server(addresses.collect(), keys), exec).await
         }
         bound => bound,
     }

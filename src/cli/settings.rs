@@ -21,7 +21,7 @@ use std::time::Duration;
 use clap::{ArgMatches, Args};
 use wasm_exec::Limits;
 use wasm_exec_engine::EngineConfig;
-use wasm_exec_server::ServerConfig;
+use wasm_exec_server::{ApiKeys, ServerConfig};
 
 use calls::{CallOptions, CallSettings};
 use capacity::{Capacity, CapacityOptions};
@@ -32,7 +32,7 @@ use sources::{Line, Sources};
 use storage::{Storage, StorageOptions};
 
 pub(crate) use process::{LogFormat, Process};
-pub(crate) use values::Size;
+pub(crate) use values::{Period, Size};
 
 /// How long requests that are being answered at the end may take; the whole end takes less than the
 /// ten seconds after which service managers kill.
@@ -141,7 +141,8 @@ pub(crate) enum SettingsError {
     /// An address beyond this machine, without a word that this is meant.
     #[error(
         "listening on {0} lets anyone who can reach this machine run, register and delete modules, \
-         since the server asks for no key; if that is meant, add --allow-anonymous"
+         since the server asks for no key; name a file of keys with --api-keys (`wasm-exec-api keys \
+         create` makes one), or if it is meant so, add --allow-anonymous"
     )]
     Anonymous(SocketAddr),
     /// The user has no home directory.
@@ -212,13 +213,14 @@ impl Settings {
         }
     }
 
-    /// The part that the HTTP server is started with, listening on `listen`.
-    pub(crate) fn server(&self, listen: Vec<SocketAddr>) -> ServerConfig {
+    /// The part that the HTTP server is started with, listening on `listen` and asking for `keys`.
+    pub(crate) fn server(&self, listen: Vec<SocketAddr>, keys: Option<ApiKeys>) -> ServerConfig {
         let Self { listening, modules, capacity, .. } = self;
         ServerConfig {
             listen,
             hosts: listening.hosts.clone(),
             origins: listening.origins.clone(),
+            keys,
             request_bytes: modules.request.bytes(),
             bodies_bytes: capacity.bodies.bytes(),
             body_timeout: BODY_TIMEOUT,
@@ -241,7 +243,13 @@ mod tests {
     fn defaults() -> Settings {
         let command = Options::augment_args(Command::new("test"));
         let command = command.mut_args(|option| option.env(None));
-        let matches = command.get_matches_from(["test", "--data-directory", "data"]);
+        let matches = command.get_matches_from([
+            "test",
+            "--data-directory",
+            "data",
+            "--api-keys",
+            "keys.toml",
+        ]);
         Options::from_arg_matches(&matches).unwrap().resolve(&matches).unwrap()
     }
 
@@ -268,7 +276,7 @@ mod tests {
         let settings = defaults();
         assert_eq!(settings.limits(), Limits::default());
         assert_eq!(format!("{:?}", settings.engine()), format!("{:?}", EngineConfig::default()));
-        let (server, default) = (settings.server(Vec::new()), ServerConfig::default());
+        let (server, default) = (settings.server(Vec::new(), None), ServerConfig::default());
         assert_eq!(server.request_bytes, default.request_bytes);
         assert_eq!(server.bodies_bytes, default.bodies_bytes);
         assert_eq!(server.connections, default.connections);

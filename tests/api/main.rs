@@ -11,6 +11,7 @@ mod download;
 mod functions;
 mod hostile;
 mod http2;
+mod keys;
 mod limits;
 mod linking;
 mod links;

@@ -8,7 +8,7 @@ use wasm_exec_server::Code;
 use crate::support::guests::{DOUBLE, TRIPLE, TWICE_HEX, UNRULY, answering, bytes};
 use crate::support::response::Response;
 use crate::support::server::Server;
-use crate::{scheduling, shutdown, storage, wasm};
+use crate::{keys, scheduling, shutdown, storage, wasm};
 
 #[tokio::test]
 async fn every_code_is_explained() {
@@ -37,6 +37,7 @@ async fn provoke(server: &Server, code: Code) -> Response {
     };
     match code {
         Code::InvalidRequest => server.post("/v1/call").json_text("{").await,
+        Code::Unauthenticated => keys::asking_without_a_key().await,
         Code::Forbidden => server.get("/").header("host", "rebound.example").await,
         Code::UnknownModule => server.get("/v1/modules/nobody").await,
         Code::UnknownFunction => call("nothing", json!({})).await,
@@ -72,6 +73,8 @@ async fn provoke(server: &Server, code: Code) -> Response {
             });
             server.post("/v1/call").json(body).await
         }
+        Code::RateLimited => keys::requests_beyond_the_rate().await,
+        Code::QuotaExceeded => keys::calling_beyond_the_quota().await,
         Code::Overloaded => scheduling::calling_when_every_place_is_taken().await,
         Code::ShuttingDown => shutdown::asking_a_server_that_shuts_down().await,
         Code::Internal => storage::reading_damaged_content().await,
@@ -102,6 +105,6 @@ async fn every_code_can_be_met() {
         let problem = response.problem(code.status().as_u16(), code.as_str());
         assert_eq!(problem.body["title"], code.title());
         let retry = problem.headers.get("retry-after").is_some();
-        assert_eq!(retry, matches!(code, Code::Overloaded | Code::ShuttingDown), "{code:?}");
+        assert_eq!(retry, matches!(code.status().as_u16(), 429 | 503), "{code:?}");
     }
 }

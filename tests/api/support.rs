@@ -3,6 +3,7 @@
 pub(crate) mod connection;
 pub(crate) mod frames;
 pub(crate) mod guests;
+pub(crate) mod keyring;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod server;

@@ -1,6 +1,7 @@
 //! What the tests are written with: a call of the binary and what is expected of it, and a server
 //! that lives as long as a test needs it.
 
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -125,11 +126,18 @@ impl Server {
     /// Starts a server in a directory, and waits for its line.
     #[track_caller]
     pub(crate) fn start(directory: &Path, arguments: &str) -> Self {
-        let mut child = command(directory, arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        Self::spawn(command(directory, arguments).stderr(Stdio::null()))
+    }
+
+    /// The same, with its log in a file.
+    #[track_caller]
+    pub(crate) fn start_logging(directory: &Path, arguments: &str, log: &Path) -> Self {
+        Self::spawn(command(directory, arguments).stderr(File::create(log).unwrap()))
+    }
+
+    #[track_caller]
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let server = Self { child, line };
@@ -153,9 +161,19 @@ impl Server {
 
     /// The answer to a request without a body.
     pub(crate) fn get(&self, path: &str) -> String {
+        self.ask(path, "")
+    }
+
+    /// The same with an API key.
+    pub(crate) fn get_with_key(&self, path: &str, key: &str) -> String {
+        self.ask(path, &format!("authorization: Bearer {key}\r\n"))
+    }
+
+    fn ask(&self, path: &str, header: &str) -> String {
         let mut stream = self.connect().unwrap();
         let host = self.address();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n{header}connection: close");
+        write!(stream, "{head}\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use quick_cache::sync::Cache;
 use wasm_exec_engine::{CompileError, Description, Engine, GraphNode, Module, Profile, WasmId};
 use wasm_exec_registry::{
-    Digest, Graph, ListQuery, Manifest, Page, Reference, Registry, RegistryError,
+    Digest, Graph, ListQuery, Manifest, Name, Page, Reference, Registry, RegistryError, View,
 };
 
 use crate::error::Error;
-use crate::limits::Limits;
+use crate::limits::{Limits, RequestedLimits};
 use crate::programs::{ModuleCell, Programs, ReadyProgram};
 use crate::source::Source;
 
@@ -20,16 +20,18 @@ const REMEMBERED_REFERENCES: usize = 16_384;
 /// Wasm of more bytes than this is validated and described off the threads that serve requests.
 const LARGE_WASM: usize = 64 << 10;
 
-/// Registers, describes and calls modules. Cheap to clone.
+/// Registers, describes and calls modules. A handle: cheap to clone, and clones share everything but
+/// what [`restricted`](Self::restricted) makes of them.
 #[derive(Clone, Debug)]
 pub struct Exec {
     inner: Arc<Inner>,
+    registry: Registry,
+    limits: Limits,
 }
 
 #[derive(Debug)]
 struct Inner {
     engine: Arc<Engine>,
-    registry: Registry,
     limits: Limits,
     programs: Programs,
     references: Cache<Box<str>, Remembered>,
@@ -54,17 +56,31 @@ impl Exec {
     pub fn new(engine: Engine, registry: Registry, limits: Limits) -> Self {
         let inner = Inner {
             engine: Arc::new(engine),
-            registry,
             limits,
             programs: Programs::new(&limits),
             references: Cache::new(REMEMBERED_REFERENCES),
         };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(inner), registry, limits }
     }
 
-    /// The operator's limits.
+    /// The same service for somebody who sees only this of the registry, and whose calls can ask
+    /// for no more than `maxima`, each of which `None` leaves as it is.
+    pub fn restricted(&self, view: View, maxima: &RequestedLimits) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            registry: self.registry.with_view(view),
+            limits: self.limits.capped(maxima),
+        }
+    }
+
+    /// The limits of those who use this handle: the operator's, or lower ones.
     pub fn limits(&self) -> &Limits {
-        &self.inner.limits
+        &self.limits
+    }
+
+    /// Whether those who use this handle can see a name.
+    pub fn sees(&self, name: &Name) -> bool {
+        self.registry.view().shows(name)
     }
 
     /// The engine's settings.
@@ -139,14 +155,31 @@ impl Exec {
     }
 
     pub(crate) fn registry(&self) -> &Registry {
-        &self.inner.registry
+        &self.registry
     }
 
     /// The module digest that a name or digest is remembered to mean, if the registry has not changed
     /// since.
     pub(crate) fn resolved(&self, module: &str) -> Option<Digest> {
+        if !self.may_recall(module) {
+            return None;
+        }
         let remembered = self.inner.references.get(module)?;
-        (remembered.generation == self.inner.registry.generation()).then_some(remembered.digest)
+        (remembered.generation == self.registry.generation()).then_some(remembered.digest)
+    }
+
+    /// Whether what somebody else asked for may be recalled for those who use this handle. Of names
+    /// the text says so; who sees a digest depends on the names that point to it.
+    fn may_recall(&self, module: &str) -> bool {
+        let view = self.registry.view();
+        if view.is_complete() {
+            return true;
+        }
+        match module.split_once(':') {
+            Some(("sha256", _)) => false,
+            Some((namespace, _)) => !view.hides(namespace),
+            None => true,
+        }
     }
 
     /// The module digest that a name or digest means, remembered until the registry changes.
@@ -154,12 +187,11 @@ impl Exec {
         if let Some(digest) = self.resolved(module) {
             return Ok(digest);
         }
-        let inner = &*self.inner;
         // Read first: what is looked up after a change is at least as new as this says.
-        let generation = inner.registry.generation();
+        let generation = self.registry.generation();
         let reference: Reference = module.parse()?;
-        let digest = inner.registry.resolve(&reference).await?.digest;
-        inner.references.insert(module.into(), Remembered { digest, generation });
+        let digest = self.registry.resolve(&reference).await?.digest;
+        self.inner.references.insert(module.into(), Remembered { digest, generation });
         Ok(digest)
     }
 

@@ -59,5 +59,5 @@ pub use wasm_exec_engine::{
 /// The registry's types that requests and answers are made of.
 pub use wasm_exec_registry::{
     DeleteError, Digest, GraphError, GraphLimits, InvalidName, ListQuery, MAX_PAGE, ModuleRecord,
-    Name, NameTakenReason, Page, RegisterError, RegistryError, StorageError, Summary,
+    Name, NameTakenReason, Page, RegisterError, RegistryError, StorageError, Summary, View,
 };

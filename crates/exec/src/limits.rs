@@ -37,6 +37,13 @@ pub struct Limits {
     pub ready_mappings: u64,
 }
 
+impl Setting {
+    fn capped(self, maximum: Option<u64>) -> Self {
+        let maximum = maximum.unwrap_or(u64::MAX);
+        Self { default: self.default.min(maximum), maximum: self.maximum.min(maximum) }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -80,6 +87,16 @@ pub struct LimitTooHigh {
 }
 
 impl Limits {
+    /// These limits with maxima, and defaults, of at most so much; `None` leaves one as it is.
+    pub(crate) fn capped(mut self, maxima: &RequestedLimits) -> Self {
+        let RequestedLimits { timeout_ms, memory_bytes, fuel, output_bytes } = *maxima;
+        self.timeout_ms = self.timeout_ms.capped(timeout_ms);
+        self.memory_bytes = self.memory_bytes.capped(memory_bytes);
+        self.fuel_maximum = self.fuel_maximum.min(fuel.unwrap_or(u64::MAX));
+        self.output_bytes = self.output_bytes.capped(output_bytes);
+        self
+    }
+
     /// A request's limits: what it asks for where it does, the defaults elsewhere.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::{
     DeleteError, Digest, Entry, ListQuery, Manifest, ModuleRecord, Name, Page, Reference,
-    RegisterError, Registered, StorageError,
+    RegisterError, Registered, StorageError, View,
 };
 
 /// A future behind a pointer, so that the trait can be used as an object.
@@ -31,8 +31,13 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// The manifest with this digest.
     fn manifest(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Manifest>, StorageError>>;
 
-    /// The manifest with this digest, and what is known of it.
-    fn module(&self, digest: Digest) -> BoxFuture<'_, Result<Option<ModuleRecord>, StorageError>>;
+    /// The manifest with this digest, and what is known of it; of its names, those that the view
+    /// shows.
+    fn module(
+        &self,
+        digest: Digest,
+        view: View,
+    ) -> BoxFuture<'_, Result<Option<ModuleRecord>, StorageError>>;
 
     /// The blob with this digest. `None` only if no stored manifest has it; one that is missing
     /// and should be there is [`StorageError::Corrupt`].
@@ -41,9 +46,9 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Whether there is a blob with this digest.
     fn has_blob(&self, digest: Digest) -> BoxFuture<'_, Result<bool, StorageError>>;
 
-    /// A page of the names, or of what is registered without one.
+    /// A page of the names that the view shows, or of what is registered without one.
     /// `query.limit` is 1 to [`MAX_PAGE`](crate::MAX_PAGE).
-    fn list(&self, query: ListQuery) -> BoxFuture<'_, Result<Page, StorageError>>;
+    fn list(&self, query: ListQuery, view: View) -> BoxFuture<'_, Result<Page, StorageError>>;
 
     /// Stores a module, in one transaction that is durable before this returns: of any number of
     /// racing creations of one name with different content, one succeeds. The same again succeeds

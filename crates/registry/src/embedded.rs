@@ -25,7 +25,7 @@ use self::tables::Outcome;
 use self::writer::Writer;
 use crate::{
     Backend, BoxFuture, Creation, DeleteError, Digest, Entry, ListQuery, Manifest, ModuleRecord,
-    Name, Page, Reference, RegisterError, Registered, StorageError,
+    Name, Page, Reference, RegisterError, Registered, StorageError, View,
 };
 
 /// Keeps everything in a redb database: in a file, or in memory.
@@ -87,8 +87,12 @@ impl Backend for RedbBackend {
         Box::pin(async move { self.store.read(|snapshot| snapshot.manifest(digest)) })
     }
 
-    fn module(&self, digest: Digest) -> BoxFuture<'_, Result<Option<ModuleRecord>, StorageError>> {
-        Box::pin(async move { self.store.read(|snapshot| snapshot.module(digest)) })
+    fn module(
+        &self,
+        digest: Digest,
+        view: View,
+    ) -> BoxFuture<'_, Result<Option<ModuleRecord>, StorageError>> {
+        Box::pin(async move { self.store.read(|snapshot| snapshot.module(digest, &view)) })
     }
 
     fn blob(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Bytes>, StorageError>> {
@@ -102,8 +106,8 @@ impl Backend for RedbBackend {
         })
     }
 
-    fn list(&self, query: ListQuery) -> BoxFuture<'_, Result<Page, StorageError>> {
-        Box::pin(self.read_blocking(move |snapshot| snapshot.list(&query)))
+    fn list(&self, query: ListQuery, view: View) -> BoxFuture<'_, Result<Page, StorageError>> {
+        Box::pin(self.read_blocking(move |snapshot| snapshot.list(&query, &view)))
     }
 
     fn create(&self, creation: Creation) -> BoxFuture<'_, Result<Registered, RegisterError>> {

@@ -42,6 +42,7 @@ mod records;
 mod reference;
 mod registry;
 mod syntax;
+mod view;
 
 pub use backend::{Backend, BoxFuture, Creation};
 pub use data_directory::{DataDirectory, DataDirectoryError};
@@ -60,3 +61,4 @@ pub use records::{
 };
 pub use reference::Reference;
 pub use registry::Registry;
+pub use view::View;

@@ -9,9 +9,9 @@ use bytes::Bytes;
 
 use crate::graph;
 use crate::{
-    Backend, Creation, DeleteError, Digest, Graph, GraphError, GraphLimits, ListQuery, MAX_PAGE,
-    Manifest, ModuleRecord, Page, Reference, RegisterError, Registered, Registration,
-    RegistryError, Resolved, StorageError,
+    Backend, Creation, DeleteError, Digest, Graph, GraphError, GraphLimits, Holder, Holders,
+    ListQuery, MAX_PAGE, Manifest, ModuleRecord, Page, Reference, RegisterError, Registered,
+    Registration, RegistryError, Resolved, StorageError, View,
 };
 
 /// Below this size a blob is hashed where it is, which takes less time than handing it over:
@@ -19,25 +19,50 @@ use crate::{
 const INLINE_HASH_BYTES: usize = 64 * 1024;
 
 /// Names, manifests and blobs, over a [`Backend`]. A handle: cheap to clone, and clones share
-/// everything.
+/// everything but the [`View`] that they have of it.
 #[derive(Debug, Clone)]
 pub struct Registry {
     backend: Arc<dyn Backend>,
+    view: View,
 }
 
 impl Registry {
     /// A registry that keeps everything in `backend`.
     pub fn new(backend: Arc<dyn Backend>) -> Self {
-        Self { backend }
+        Self { backend, view: View::complete() }
     }
 
-    /// What `reference` means now. A bare label that is versioned means its highest release.
+    /// The same registry as somebody sees it who has this view. What is hidden is, by
+    /// [`resolve`](Self::resolve), [`list`](Self::list) and [`delete`](Self::delete), as if it did
+    /// not exist; what is reached otherwise, by the links of what is seen, is not looked at again.
+    pub fn with_view(&self, view: View) -> Self {
+        Self { backend: Arc::clone(&self.backend), view }
+    }
+
+    /// What is seen of it by this handle.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// What `reference` means now. A bare label that is versioned means its highest release. In a
+    /// view that hides something, a digest means a module only if the module has a name that is
+    /// seen or is registered without one.
     ///
     /// # Errors
     ///
     /// [`RegistryError::UnknownName`] or [`RegistryError::UnknownDigest`] if it means nothing.
     pub async fn resolve(&self, reference: &Reference) -> Result<Resolved, RegistryError> {
         match reference {
+            Reference::Name(name) if !self.view.shows(name) => {
+                Err(RegistryError::UnknownName(name.clone()))
+            }
+            Reference::Digest(digest) if !self.view.is_complete() => {
+                let record = self.module(*digest).await?;
+                match record.unnamed || !record.names.is_empty() {
+                    true => Ok(Resolved { digest: *digest, name: None }),
+                    false => Err(self.unknown(*digest).await?),
+                }
+            }
             Reference::Name(name) => {
                 let entry = self.backend.resolve(name).await?;
                 let entry = entry.ok_or_else(|| RegistryError::UnknownName(name.clone()))?;
@@ -50,13 +75,13 @@ impl Registry {
         }
     }
 
-    /// What is known of a module.
+    /// What is known of a module; of its names, those that are seen.
     ///
     /// # Errors
     ///
     /// [`RegistryError::UnknownDigest`] if there is no such module.
     pub async fn module(&self, digest: Digest) -> Result<ModuleRecord, RegistryError> {
-        match self.backend.module(digest).await? {
+        match self.backend.module(digest, self.view.clone()).await? {
             Some(record) if record.manifest.digest() == digest => Ok(record),
             Some(_) => Err(RegistryError::other_content(digest)),
             None => Err(self.unknown(digest).await?),
@@ -126,7 +151,38 @@ impl Registry {
     ///
     /// As [`DeleteError`] says.
     pub async fn delete(&self, reference: &Reference) -> Result<(), DeleteError> {
-        self.backend.delete(reference.clone()).await
+        if self.view.is_complete() {
+            return self.backend.delete(reference.clone()).await;
+        }
+        match reference {
+            Reference::Name(name) if !self.view.shows(name) => {
+                return Err(DeleteError::Registry(RegistryError::UnknownName(name.clone())));
+            }
+            Reference::Name(_) => {}
+            Reference::Digest(_) => {
+                self.resolve(reference).await.map_err(DeleteError::Registry)?;
+            }
+        }
+        match self.backend.delete(reference.clone()).await {
+            Err(DeleteError::InUse { digest, .. }) => Err(self.in_use(digest).await),
+            deleted => deleted,
+        }
+    }
+
+    /// That a module is in use, by those of its holders that are seen: its names.
+    async fn in_use(&self, digest: Digest) -> DeleteError {
+        match self.module(digest).await {
+            Ok(ModuleRecord { names, .. }) => match names.first().cloned() {
+                Some(name) => {
+                    let example = Holder::Name(name);
+                    let by = Holders { names: names.len() as u64, links: 0, example };
+                    DeleteError::InUse { digest, by }
+                }
+                // Its names went away meanwhile.
+                None => DeleteError::Registry(unseen(digest)),
+            },
+            Err(error) => DeleteError::Registry(error),
+        }
     }
 
     /// A page of what is registered.
@@ -136,7 +192,7 @@ impl Registry {
     /// Only [`RegistryError::Storage`].
     pub async fn list(&self, mut query: ListQuery) -> Result<Page, RegistryError> {
         query.limit = query.limit.clamp(1, MAX_PAGE);
-        Ok(self.backend.list(query).await?)
+        Ok(self.backend.list(query, self.view.clone()).await?)
     }
 
     /// A number that grows after every committed change to what names mean and after every
@@ -163,11 +219,19 @@ impl Registry {
         }
     }
 
-    /// The error for a digest that no manifest has.
+    /// The error for a digest that no manifest has, or none that is seen. Whose blob it may be is
+    /// told only to those from whom nothing is hidden.
     async fn unknown(&self, digest: Digest) -> Result<RegistryError, StorageError> {
+        if !self.view.is_complete() {
+            return Ok(unseen(digest));
+        }
         let is_blob = self.backend.has_blob(digest).await?;
         Ok(RegistryError::UnknownDigest { digest, is_blob })
     }
+}
+
+fn unseen(digest: Digest) -> RegistryError {
+    RegistryError::UnknownDigest { digest, is_blob: false }
 }
 
 /// Runs `hash`, which hashes `size` bytes, where it does not hold up other tasks.

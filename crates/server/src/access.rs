@@ -1,9 +1,10 @@
-//! Who may talk to a server that asks for no keys: programs on this machine, and not web pages.
+//! Who may talk to a server: without keys, programs on this machine; never web pages of others.
 //!
 //! A web page can make a browser send requests to a server on the same machine, and by DNS rebinding
 //! read the answers: it has its own name resolve to 127.0.0.1. Such a request carries the page's name
 //! in `Host`, and mostly its origin in `Origin`. So only known hosts are answered for, and foreign
-//! origins are refused.
+//! origins are refused. A key is nothing that a browser adds by itself, so a server that asks for one
+//! answers for every host.
 
 use std::net::IpAddr;
 
@@ -22,12 +23,19 @@ pub(crate) struct Access {
     /// Whether any literal address is a host: on a server that listens beyond loopback. Rebinding
     /// needs a name.
     literal_addresses: bool,
+    /// Whether any name is a host.
+    any_host: bool,
 }
 
 impl Access {
     pub(crate) fn new(hosts: &[String], origins: &[String], literal_addresses: bool) -> Self {
         let lower = |texts: &[String]| texts.iter().map(|text| text.to_ascii_lowercase()).collect();
-        Self { hosts: lower(hosts), origins: lower(origins), literal_addresses }
+        Self { hosts: lower(hosts), origins: lower(origins), literal_addresses, any_host: false }
+    }
+
+    /// The same for a server that asks for keys: it answers for every host.
+    pub(crate) fn for_any_host(self) -> Self {
+        Self { any_host: true, ..self }
     }
 
     /// The foreign origin that a request comes from, if it is one that may use the server.
@@ -63,7 +71,7 @@ impl Access {
     }
 
     fn answers_for(&self, host: &str) -> bool {
-        if host == "localhost" || host == "127.0.0.1" {
+        if self.any_host || host == "localhost" || host == "127.0.0.1" {
             return true;
         }
         let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));

@@ -7,6 +7,7 @@ use wasm_exec::Exec;
 
 use crate::access::Access;
 use crate::body::Bodies;
+use crate::keys::Keys;
 use crate::metrics::Metrics;
 
 /// What handlers share. Cheap to clone.
@@ -20,15 +21,17 @@ pub(crate) struct Inner {
     pub(crate) exec: Exec,
     pub(crate) bodies: Bodies,
     pub(crate) access: Access,
+    /// `None` asks nobody for a key.
+    pub(crate) keys: Option<Arc<Keys>>,
     pub(crate) metrics: Metrics,
     shutting_down: AtomicBool,
 }
 
 impl App {
-    pub(crate) fn new(exec: Exec, bodies: Bodies, access: Access) -> Self {
+    pub(crate) fn new(exec: Exec, bodies: Bodies, access: Access, keys: Option<Arc<Keys>>) -> Self {
         let metrics = Metrics::new();
         let shutting_down = AtomicBool::new(false);
-        Self { inner: Arc::new(Inner { exec, bodies, access, metrics, shutting_down }) }
+        Self { inner: Arc::new(Inner { exec, bodies, access, keys, metrics, shutting_down }) }
     }
 
     /// From here on, new requests are refused.

@@ -10,9 +10,14 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::reply::{self, Reply};
 
+/// Whether a browser asks beforehand, without a key, what it may send.
+pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
 /// The answer to a preflight request, or `None` if it is none.
 pub(crate) fn preflight(method: &Method, headers: &HeaderMap) -> Option<Reply> {
-    if method != Method::OPTIONS || !headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
+    if !is_preflight(method, headers) {
         return None;
     }
     let mut reply = reply::empty(StatusCode::NO_CONTENT);
@@ -21,7 +26,7 @@ pub(crate) fn preflight(method: &Method, headers: &HeaderMap) -> Option<Reply> {
     say(ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, DELETE");
     say(
         ACCESS_CONTROL_ALLOW_HEADERS,
-        "content-type, content-encoding, if-none-match, if-range, range, x-request-id",
+        "authorization, content-type, content-encoding, if-none-match, if-range, range, x-request-id",
     );
     say(ACCESS_CONTROL_MAX_AGE, "3600");
     Some(reply)
@@ -32,7 +37,9 @@ pub(crate) fn allow(origin: HeaderValue, headers: &mut HeaderMap) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(
         ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("content-range, etag, location, retry-after, x-request-id"),
+        HeaderValue::from_static(
+            "content-range, etag, location, retry-after, www-authenticate, x-request-id",
+        ),
     );
     headers.append(VARY, HeaderValue::from_static("origin"));
 }

@@ -17,9 +17,11 @@
 mod access;
 mod app;
 mod body;
+mod caller;
 mod connection;
 mod connections;
 mod cors;
+mod keys;
 mod metrics;
 mod negotiation;
 mod openapi;
@@ -29,6 +31,11 @@ mod routes;
 mod serve;
 mod server;
 
+pub use keys::{
+    ApiKey, ApiKeys, CallQuota, InvalidKeyFile, InvalidKeyId, InvalidRecord, KeyFile, KeyFileError,
+    KeyId, KeyName, KeyRecord, Namespace, NamespaceRecord, NoRandomness, Per, RequestRate, Scope,
+    UnknownScope,
+};
 pub use openapi::document as openapi_document;
 pub use problem::Code;
 pub use server::{BindError, Server, ServerConfig};

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use crate::Code;
+use crate::keys::Scope;
 use crate::routes::{call, health, index, limits, modules, original, problems};
 
 #[derive(OpenApi)]
@@ -37,6 +38,9 @@ struct Document;
 
 /// Problems that every operation can answer with.
 const ALWAYS: &[Code] = &[Code::InvalidRequest, Code::Forbidden, Code::MethodNotAllowed];
+
+/// Problems of operations that need a key, on a server that asks for keys.
+const WITH_KEY: &[Code] = &[Code::Unauthenticated, Code::RateLimited];
 
 /// Problems of operations that choose the form of their answer.
 const NEGOTIATED: &[Code] = &[Code::NotAcceptable];
@@ -78,6 +82,7 @@ const WITH_CALL: &[Code] = &[
     Code::MemoryLimit,
     Code::StackOverflow,
     Code::OutputLimit,
+    Code::QuotaExceeded,
 ];
 
 /// Problems of operations that read what is registered.
@@ -105,6 +110,21 @@ fn problems_of(operation: &str) -> Vec<&'static [Code]> {
     }
 }
 
+/// The scope that a key needs for an operation: `Some(None)` is any, and `None` that no key is
+/// needed.
+fn scope_of(operation: &str) -> Option<Option<Scope>> {
+    match operation {
+        "run_wasm" | "execute_module" | "call_function" | "call" => Some(Some(Scope::Call)),
+        "register_module" | "put_module" | "post_module" | "delete_module" => {
+            Some(Some(Scope::Register))
+        }
+        "get_metrics" => Some(Some(Scope::Admin)),
+        "get_index" | "get_openapi" | "list_problems" | "get_problem" | "get_health"
+        | "get_readiness" => None,
+        _ => Some(None),
+    }
+}
+
 /// The document, as JSON.
 pub fn document() -> String {
     // Its types have string keys only, so they do not fail to serialize into memory.
@@ -118,6 +138,12 @@ pub fn document() -> String {
     for operation in operations {
         let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
         let mut codes: Vec<Code> = [&[ALWAYS], &*problems_of(&id)].concat().concat();
+        if let Some(scope) = scope_of(&id) {
+            codes.extend(WITH_KEY);
+            // The second alternative, nothing, is for servers that ask for no keys.
+            let scopes: Vec<_> = scope.iter().map(|scope| scope.as_str()).collect();
+            operation["security"] = json!([{ "key": scopes }, {}]);
+        }
         codes.sort_by_key(|code| (code.status().as_u16(), code.as_str()));
         codes.dedup();
         if let Some(responses) = operation["responses"].as_object_mut() {
@@ -127,6 +153,13 @@ pub fn document() -> String {
         }
     }
     document["components"]["schemas"]["Problem"] = problem_schema();
+    document["components"]["securitySchemes"]["key"] = json!({
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "wxk_ID_SECRET",
+        "description": "A key, on a server that asks for keys; the scope that an operation needs is \
+                        listed with it, and `admin` includes all. Where none is listed, any key does.",
+    });
     serde_json::to_string_pretty(&document).unwrap_or_default()
 }
 

@@ -6,6 +6,8 @@
 mod code;
 mod mapping;
 
+use std::time::Duration;
+
 use axum::response::IntoResponse;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -31,6 +33,8 @@ pub(crate) struct Problem {
     pub(crate) code: Code,
     detail: String,
     members: Map<String, Value>,
+    /// When to try again, for those that a status tells to.
+    retry_after: Option<Duration>,
     /// For the log only.
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -54,7 +58,7 @@ impl Problem {
             detail.truncate(detail.floor_char_boundary(MAXIMUM_DETAIL));
             detail.push('…');
         }
-        Self { code, detail, members: Map::new(), cause: None }
+        Self { code, detail, members: Map::new(), retry_after: None, cause: None }
     }
 
     /// The same as the answer to a call, which says how the call ended.
@@ -74,6 +78,12 @@ impl Problem {
         // Types with string keys do not fail to serialize into memory.
         let value = serde_json::to_value(value).unwrap_or_default();
         self.with(member, value)
+    }
+
+    /// Says after how long it is worth trying again.
+    pub(crate) fn retry_after(mut self, time: Duration) -> Self {
+        self.retry_after = Some(time);
+        self
     }
 
     /// Keeps what happened for the log.
@@ -104,7 +114,10 @@ impl Problem {
         let headers = reply.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+            headers.insert(header::RETRY_AFTER, self.retry_after.map_or(RETRY_AFTER, in_seconds));
+        }
+        if self.code == Code::Unauthenticated {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if self.code == Code::UnsupportedMediaType {
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"));
@@ -117,8 +130,14 @@ impl Problem {
     }
 }
 
+/// A time in whole seconds, not less than it is, and at least one.
+fn in_seconds(time: Duration) -> HeaderValue {
+    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    HeaderValue::from(seconds.max(1))
+}
+
 /// An error and its sources, in one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
     chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

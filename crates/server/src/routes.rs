@@ -22,6 +22,7 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 
 use crate::app::App;
+use crate::caller::Caller;
 use crate::problem::{Code, Problem};
 use crate::reply::Handled;
 
@@ -100,18 +101,24 @@ impl<'a> Hot<'a> {
     }
 
     /// Handles the request that this was made of.
-    pub(crate) async fn handle<B>(&self, app: &App, headers: &http::HeaderMap, body: B) -> Handled
+    pub(crate) async fn handle<B>(
+        &self,
+        app: &App,
+        caller: &Caller,
+        headers: &http::HeaderMap,
+        body: B,
+    ) -> Handled
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: std::fmt::Display,
     {
         let handled = match self {
-            Self::RunWasm => original::run_wasm(app, headers, body).await,
-            Self::ExecuteModule => original::execute_module(app, headers, body).await,
-            Self::Call => call::call(app, headers, body).await,
+            Self::RunWasm => original::run_wasm(app, caller, headers, body).await,
+            Self::ExecuteModule => original::execute_module(app, caller, headers, body).await,
+            Self::Call => call::call(app, caller, headers, body).await,
             Self::CallFunction { module, function } => match (segment(module), segment(function)) {
                 (Ok(module), Ok(function)) => {
-                    call::call_function(app, &module, &function, headers, body).await
+                    call::call_function(app, caller, &module, &function, headers, body).await
                 }
                 (Err(problem), _) | (_, Err(problem)) => Err(problem),
             },
@@ -167,10 +174,10 @@ async fn wrong_method(request: Request) -> Problem {
 
 /// Only asked if a path is matched by the router and not by [`Hot`], which a difference in how they
 /// decode could cause.
-async fn hot(State(app): State<App>, request: Request) -> Handled {
+async fn hot(State(app): State<App>, caller: Caller, request: Request) -> Handled {
     let (head, body) = request.into_parts();
     match Hot::of(&head.method, head.uri.path()) {
-        Some(hot) => hot.handle(&app, &head.headers, body).await,
+        Some(hot) => hot.handle(&app, &caller, &head.headers, body).await,
         None => Err(Problem::new(Code::NotFound, "there is nothing at this path")),
     }
 }

@@ -16,7 +16,9 @@ use hyper::body::Incoming;
 use tower::ServiceExt;
 
 use crate::app::App;
+use crate::caller::Caller;
 use crate::cors;
+use crate::keys::Need;
 use crate::problem::{Cause, Code, Problem};
 use crate::routes::{Hot, Route};
 
@@ -27,6 +29,21 @@ const MAXIMUM_REQUEST_ID: usize = 128;
 
 /// Handlers' answers are complete; the router's may be streams.
 pub(crate) type ResponseBody = Either<Full<Bytes>, Body>;
+
+/// A request's answer, and what the log is to say of the request.
+#[derive(Debug)]
+struct Answered {
+    route: Route,
+    caller: Caller,
+    response: Response<ResponseBody>,
+}
+
+impl Answered {
+    fn refused(route: Route, problem: Problem) -> Self {
+        let response = problem.into_reply().map(Either::Left);
+        Self { route, caller: Caller::anyone(), response }
+    }
+}
 
 /// Answers requests. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -49,19 +66,20 @@ impl Service {
         // Pinned first, so that what wraps it moves a pointer and not the future.
         let mut handling = pin!(self.handle(&head, body));
         let handled = AssertUnwindSafe(handling.as_mut()).catch_unwind().await;
-        let (route, mut response) = handled.unwrap_or_else(|_| {
+        let Answered { route, caller, mut response } = handled.unwrap_or_else(|_| {
             // What the panic said is in the log already, by the panic hook.
-            (Route::Other, refusal(Problem::new(Code::Internal, "internal error")))
+            let problem = Problem::new(Code::Internal, "internal error");
+            Answered::refused(Route::Other, problem)
         });
         let took = started.elapsed();
         let code = response.extensions().get::<Code>().map(|code| code.as_str());
         self.app.metrics.answered(route, code, took);
-        log(&head, &response, code, took, &id);
+        log(&head, caller.key_name(), &response, code, took, &id);
         response.headers_mut().insert(REQUEST_ID, id);
         response
     }
 
-    async fn handle(&self, head: &Parts, body: Incoming) -> (Route, Response<ResponseBody>) {
+    async fn handle(&self, head: &Parts, body: Incoming) -> Answered {
         let hot = Hot::of(&head.method, head.uri.path());
         let route = match &hot {
             Some(hot) => hot.route(),
@@ -71,26 +89,37 @@ impl Service {
         };
         let origin = match self.app.access.check(&head.uri, &head.headers) {
             Ok(origin) => origin,
-            Err(problem) => return (route, refusal(problem)),
+            Err(problem) => return Answered::refused(route, problem),
         };
         if self.refuses(route, &head.method) {
-            return (
-                route,
-                refusal(Problem::new(Code::ShuttingDown, "the server is shutting down")),
-            );
+            let problem = Problem::new(Code::ShuttingDown, "the server is shutting down");
+            return Answered::refused(route, problem);
         }
-        let mut response = match hot {
-            Some(hot) => {
-                let reply = hot.handle(&self.app, &head.headers, body).await;
+        let (caller, admitted) = self.admit(origin.is_some(), hot.is_some(), head);
+        let mut response = match (admitted, hot) {
+            (Ok(()), Some(hot)) => {
+                let reply = hot.handle(&self.app, &caller, &head.headers, body).await;
                 reply.unwrap_or_else(Problem::into_reply).map(Either::Left)
             }
             // Boxed, since it is large, and the future of a hot request is moved several times.
-            None => Box::pin(self.route(origin.is_some(), head, body)).await,
+            (Ok(()), None) => Box::pin(self.route(origin.is_some(), &caller, head, body)).await,
+            (Err(problem), Some(_)) => problem.with_outcome().into_reply().map(Either::Left),
+            (Err(problem), None) => problem.into_reply().map(Either::Left),
         };
         if let Some(origin) = origin {
             cors::allow(origin.clone(), response.headers_mut());
         }
-        (route, response)
+        Answered { route, caller, response }
+    }
+
+    /// Whom a request comes from, and whether its key lets it pass; without keys, all may.
+    fn admit(&self, foreign: bool, calls: bool, head: &Parts) -> (Caller, Result<(), Problem>) {
+        let Some(keys) = &self.app.keys else { return (Caller::anyone(), Ok(())) };
+        let need = match foreign && cors::is_preflight(&head.method, &head.headers) {
+            true => Need::Nothing,
+            false => Need::of(&head.method, head.uri.path(), calls),
+        };
+        keys.admit(need, &head.headers)
     }
 
     /// Whether a request comes too late. Those who watch the server are answered to the end.
@@ -100,24 +129,29 @@ impl Service {
     }
 
     /// Asks the router.
-    async fn route(&self, foreign: bool, head: &Parts, body: Incoming) -> Response<ResponseBody> {
+    async fn route(
+        &self,
+        foreign: bool,
+        caller: &Caller,
+        head: &Parts,
+        body: Incoming,
+    ) -> Response<ResponseBody> {
         if foreign && let Some(reply) = cors::preflight(&head.method, &head.headers) {
             return reply.map(Either::Left);
         }
-        let request = Request::from_parts(head.clone(), Body::new(body));
+        let mut head = head.clone();
+        head.extensions.insert(caller.clone());
+        let request = Request::from_parts(head, Body::new(body));
         let Ok(response) = self.router.clone().oneshot(request).await;
         response.map(Either::Right)
     }
-}
-
-fn refusal(problem: Problem) -> Response<ResponseBody> {
-    problem.into_reply().map(Either::Left)
 }
 
 /// A line for each request: a failure of the server's is a warning with its cause, other failures
 /// and what changed something are told to everybody, a success only to who wants to know all.
 fn log<B>(
     head: &Parts,
+    key: Option<&str>,
     response: &Response<B>,
     code: Option<&'static str>,
     took: std::time::Duration,
@@ -131,11 +165,13 @@ fn log<B>(
     let changed = matches!(status, StatusCode::CREATED | StatusCode::NO_CONTENT);
     let status = status.as_u16();
     if let Some(Cause(cause)) = response.extensions().get() {
-        tracing::warn!(%method, path, status, outcome, duration_us, request_id, cause, "failed");
+        tracing::warn!(
+            %method, path, key, status, outcome, duration_us, request_id, cause, "failed"
+        );
     } else if code.is_some() || changed {
-        tracing::info!(%method, path, status, outcome, duration_us, request_id, "answered");
+        tracing::info!(%method, path, key, status, outcome, duration_us, request_id, "answered");
     } else {
-        tracing::debug!(%method, path, status, outcome, duration_us, request_id, "answered");
+        tracing::debug!(%method, path, key, status, outcome, duration_us, request_id, "answered");
     }
 }
 

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::body::Bodies;
 use crate::connection;
 use crate::connections::{ConnectionLimits, Connections};
+use crate::keys::{ApiKeys, Keys};
 use crate::serve::Service;
 
 /// How long accepting pauses when the process has no file descriptors left.
@@ -29,6 +30,8 @@ pub struct ServerConfig {
     pub hosts: Vec<String>,
     /// Origins of web pages that may use the server: `https://example.org`.
     pub origins: Vec<String>,
+    /// The keys that requests have to be sent with; `None` asks for none.
+    pub keys: Option<ApiKeys>,
     /// The most bytes a request's body may have, decompressed.
     pub request_bytes: u64,
     /// About how many bytes all bodies together may take while they are worked on.
@@ -55,6 +58,7 @@ impl Default for ServerConfig {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 4000))],
             hosts: Vec::new(),
             origins: Vec::new(),
+            keys: None,
             request_bytes: 97 << 20,
             bodies_bytes: 512 << 20,
             body_timeout: Duration::from_secs(30),
@@ -122,9 +126,13 @@ impl Server {
         }
         let loopback = |ip: IpAddr| ip.to_canonical().is_loopback();
         let beyond = addresses.iter().any(|address| !loopback(address.ip()));
-        let access = Access::new(&config.hosts, &config.origins, beyond);
+        let keys = config.keys.map(|keys| Arc::new(Keys::new(keys, exec.clone())));
+        let mut access = Access::new(&config.hosts, &config.origins, beyond);
+        if keys.is_some() {
+            access = access.for_any_host();
+        }
         let bodies = Bodies::new(config.request_bytes, config.bodies_bytes, config.body_timeout);
-        let app = App::new(exec, bodies, access);
+        let app = App::new(exec, bodies, access, keys);
         Ok(Self {
             service: Service::new(app.clone()),
             app,
@@ -159,6 +167,9 @@ impl Server {
         }
         let connections = Arc::clone(&self.connections);
         working.spawn(async move { connections.sweep().await });
+        if let Some(keys) = self.app.keys.clone() {
+            working.spawn(keys.watch());
+        }
         shutdown.await;
         self.app.shut_down();
         working.shutdown().await;

@@ -1,6 +1,7 @@
 //! Settings of where the server listens and whom it answers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
@@ -27,7 +28,10 @@ pub(super) struct ListeningOptions {
     /// Answer web pages of this origin, such as https://example.org; repeatable
     #[arg(long, env = "WASM_EXEC_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     allow_origin: Option<Vec<WebOrigin>>,
-    /// Listen beyond this machine, although anyone who gets through can run and register modules
+    /// Ask every request for one of the keys in this file, which `keys create` makes
+    #[arg(long, env = "WASM_EXEC_API_KEYS", value_name = "FILE")]
+    api_keys: Option<PathBuf>,
+    /// Listen beyond this machine without keys, although anyone who gets through can run and register modules
     #[arg(
         long,
         env = "WASM_EXEC_ALLOW_ANONYMOUS",
@@ -51,17 +55,20 @@ pub(crate) struct Listening {
     pub(crate) hosts: Vec<String>,
     /// Foreign origins that are answered.
     pub(crate) origins: Vec<String>,
+    /// The file of keys that requests need; `None` asks for none.
+    pub(crate) api_keys: Option<PathBuf>,
 }
 
 impl ListeningOptions {
     pub(super) fn resolve(self, sources: &mut Sources<'_>) -> Result<Listening, SettingsError> {
-        let Self { port, listen, host, allow_origin, allow_anonymous } = self;
+        let Self { port, listen, host, allow_origin, api_keys, allow_anonymous } = self;
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let loopback = loopback.map(ListenAddress::Ip).to_vec();
         let port = sources.pick("port", port, DEFAULT_PORT)?;
         let listen = sources.pick("listen", listen, loopback.clone())?;
         let hosts = sources.pick("host", host, Vec::new())?;
         let origins = sources.pick("allow-origin", allow_origin, Vec::new())?;
+        let api_keys = sources.find("api-keys", api_keys)?;
         let allow_anonymous = sources.pick("allow-anonymous", allow_anonymous, false)?;
         let addresses: Vec<_> = listen.iter().map(|listen| listen.with_port(port)).collect();
         if addresses.is_empty() {
@@ -69,13 +76,16 @@ impl ListeningOptions {
         }
         let foreign = |address: &&SocketAddr| !address.ip().to_canonical().is_loopback();
         match addresses.iter().find(foreign) {
-            Some(address) if !allow_anonymous => Err(SettingsError::Anonymous(*address)),
+            Some(address) if !allow_anonymous && api_keys.is_none() => {
+                Err(SettingsError::Anonymous(*address))
+            }
             _ => Ok(Listening {
                 addresses,
                 // By value, so that a printed configuration means the same when it is read again.
                 are_default: listen == loopback,
                 hosts: hosts.iter().map(HostName::to_string).collect(),
                 origins: origins.iter().map(WebOrigin::to_string).collect(),
+                api_keys,
             }),
         }
     }

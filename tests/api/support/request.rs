@@ -2,6 +2,7 @@
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::time::Duration;
 
 use reqwest::{Body, RequestBuilder};
 use serde_json::Value;
@@ -22,6 +23,17 @@ impl Request {
 
     pub(crate) fn header(self, name: &str, value: &str) -> Self {
         Self { builder: self.builder.header(name, value) }
+    }
+
+    /// An API key.
+    pub(crate) fn key(self, key: &str) -> Self {
+        self.header("authorization", &format!("Bearer {key}"))
+    }
+
+    /// Waits no longer than so many milliseconds for the answer.
+    pub(crate) async fn within(self, milliseconds: u64) -> Option<Response> {
+        let patience = Duration::from_millis(milliseconds);
+        tokio::time::timeout(patience, self.into_future()).await.ok()
     }
 
     /// A body that says nothing of what it is.

@@ -10,8 +10,12 @@ use super::tables::{
     Seconds, UNNAMED, corrupt, parse_entry, parse_manifest, parse_name, time,
 };
 use crate::{
-    Digest, Entry, ListQuery, MAX_LISTED_NAMES, Manifest, ModuleRecord, Name, Page, Summary,
+    Digest, Entry, ListQuery, MAX_LISTED_NAMES, Manifest, ModuleRecord, Name, Page, Summary, View,
 };
+
+/// How many names of one module are looked at for those that a view shows. A module that has more
+/// hidden names than this is taken to have no others.
+const MAX_SCANNED_NAMES: usize = 10_000;
 
 /// One state of the database; what is committed later is not seen.
 pub(super) struct Snapshot<'a>(pub(super) &'a ReadTransaction);
@@ -68,15 +72,17 @@ impl Snapshot<'_> {
         Ok(Some((seconds, parse_manifest(digest, text)?)))
     }
 
-    pub(super) fn module(&self, digest: Digest) -> Outcome<Option<ModuleRecord>> {
+    pub(super) fn module(&self, digest: Digest, view: &View) -> Outcome<Option<ModuleRecord>> {
         let Some((seconds, manifest)) = self.dated_manifest(digest)? else {
             return Ok(None);
         };
         let names_of = self.0.open_multimap_table(NAMES_OF)?;
         let names = names_of
             .get(digest)?
-            .take(MAX_LISTED_NAMES)
+            .take(MAX_SCANNED_NAMES)
             .map(|name| parse_name(name?.value()))
+            .filter(|name| name.as_ref().map_or(true, |name| view.shows(name)))
+            .take(MAX_LISTED_NAMES)
             .collect::<Outcome<_>>()?;
         let unnamed = self.0.open_table(UNNAMED)?;
         Ok(Some(ModuleRecord {
@@ -110,39 +116,50 @@ impl Snapshot<'_> {
         }
     }
 
-    pub(super) fn list(&self, query: &ListQuery) -> Outcome<Page> {
+    pub(super) fn list(&self, query: &ListQuery, view: &View) -> Outcome<Page> {
         if query.unnamed {
             let unnamed = self.0.open_table(UNNAMED)?;
-            self.page(query, &unnamed, |text, seconds| {
+            self.page(query, &unnamed, &View::complete(), |text, seconds| {
                 let digest = text.parse().map_err(|error| corrupt(format!("{error}")))?;
                 self.summary(None, digest, seconds)
             })
         } else {
             let names = self.0.open_table(NAMES)?;
-            self.page(query, &names, |text, (digest, seconds)| {
+            self.page(query, &names, view, |text, (digest, seconds)| {
                 self.summary(Some(parse_name(text)?), digest, seconds)
             })
         }
     }
 
-    /// A page of a table that is keyed by what it lists.
+    /// A page of a table that is keyed by what it lists, without the keys that the view hides.
     fn page<V: redb::Value + 'static>(
         &self,
         query: &ListQuery,
         table: &impl ReadableTable<&'static str, V>,
+        view: &View,
         summary: impl Fn(&str, V::SelfType<'_>) -> Outcome<Summary>,
     ) -> Outcome<Page> {
         let prefix = query.prefix.as_str();
-        let start = match query.after.as_deref() {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
+        let mut start = match query.after.as_deref() {
+            Some(after) if after >= prefix => Bound::Excluded(after.to_owned()),
+            _ => Bound::Included(prefix.to_owned()),
         };
         let mut page = Page { modules: Vec::new(), next: None };
         let mut last = String::new();
-        for row in table.range::<&str>((start, Bound::Unbounded))? {
+        let from = |start: &Bound<String>| {
+            table.range::<&str>((start.as_ref().map(String::as_str), Bound::Unbounded))
+        };
+        let mut rows = from(&start)?;
+        while let Some(row) = rows.next() {
             let (key, value) = row?;
             if !key.value().starts_with(prefix) {
                 break;
+            }
+            // Once for each hidden namespace, however many names it has.
+            if let Some(next) = view.after_hidden(key.value()) {
+                start = Bound::Included(next);
+                rows = from(&start)?;
+                continue;
             }
             if page.modules.len() == query.limit {
                 page.next = Some(last);

@@ -8,3 +8,4 @@ mod listing;
 mod model;
 mod names;
 mod support;
+mod views;

@@ -40,8 +40,10 @@ macro_rules! codes {
 codes! {
     InvalidRequest "invalid-request" BAD_REQUEST "Invalid request"
         "The request cannot be read: broken JSON, a member that does not exist, a value of the wrong kind, broken hex or base64. The detail says where.";
+    Unauthenticated "unauthenticated" UNAUTHORIZED "Unauthenticated"
+        "The server asks for a key, and the request has none that it knows. Send it as `Authorization: Bearer wxk_…`.";
     Forbidden "forbidden" FORBIDDEN "Forbidden"
-        "The request comes from a web page of another origin, or names a host that this server does not answer for. Start it with --host or --allow-origin to change that.";
+        "The request comes from a web page of another origin, or names a host that this server does not answer for: start it with --host or --allow-origin to change that. Or its key lacks a scope, or cannot write to the namespace: the detail says which.";
     UnknownModule "unknown-module" NOT_FOUND "Unknown module"
         "No module is registered under this name or digest.";
     UnknownFunction "unknown-function" NOT_FOUND "Unknown function"
@@ -90,6 +92,10 @@ codes! {
         "The guest's calls are nested too deeply.";
     OutputLimit "output-limit" UNPROCESSABLE_ENTITY "Output limit"
         "The results are larger than the call may return. Ask for more with `limits.output_bytes`.";
+    RateLimited "rate-limited" TOO_MANY_REQUESTS "Rate limited"
+        "The key made more requests per second than it may. The header Retry-After says when there is room for the next.";
+    QuotaExceeded "quota-exceeded" TOO_MANY_REQUESTS "Quota exceeded"
+        "The key has used up what it may call in this period. The member `quota` says of what, the header Retry-After when the next period begins.";
     Overloaded "overloaded" SERVICE_UNAVAILABLE "Overloaded"
         "As many requests as the server takes at once are running and waiting. Try again later.";
     ShuttingDown "shutting-down" SERVICE_UNAVAILABLE "Shutting down"

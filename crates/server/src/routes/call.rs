@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use wasm_exec::{
-    Call, Digest, Failure, FailureKind, Links, RequestedLimits, Style, Target, TrapReport,
+    Answer, Call, Digest, Failure, FailureKind, Links, RequestedLimits, Style, Target, TrapReport,
 };
 
 use super::source::{LinkMap, Text, at_most_one, short_list};
 use crate::app::App;
 use crate::body::{self, ContentType};
+use crate::caller::Caller;
 use crate::negotiation::accepts;
 use crate::problem::{Code, Problem};
 use crate::reply::{self, Handled};
@@ -176,6 +177,7 @@ impl From<TrapReport> for Trap {
 )]
 pub(crate) async fn call_function<B>(
     app: &App,
+    caller: &Caller,
     module: &str,
     function: &str,
     headers: &HeaderMap,
@@ -194,7 +196,7 @@ where
     };
     let (params, limits) = (&*request.params, request.limits.into());
     let target = Target::Module(module);
-    answer(app, Call { target, function, params, limits, style: Style::Plain }).await
+    answer(app, caller, Call { target, function, params, limits, style: Style::Plain }).await
 }
 
 /// Call a function of a registered module, or of Wasm that is sent along
@@ -203,7 +205,7 @@ where
     request_body = CallRequest<'static>,
     responses((status = 200, description = "The function's results", body = CallAnswer<'static>)),
 )]
-pub(crate) async fn call<B>(app: &App, headers: &HeaderMap, body: B) -> Handled
+pub(crate) async fn call<B>(app: &App, caller: &Caller, headers: &HeaderMap, body: B) -> Handled
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: std::fmt::Display,
@@ -232,11 +234,11 @@ where
     };
     let (params, limits) = (&*request.params, request.limits.into());
     let function = &request.function.0;
-    answer(app, Call { target, function, params, limits, style: Style::Plain }).await
+    answer(app, caller, Call { target, function, params, limits, style: Style::Plain }).await
 }
 
-async fn answer(app: &App, call: Call<'_>) -> Handled {
-    let answer = app.exec.call(call).await?;
+async fn answer(app: &App, caller: &Caller, call: Call<'_>) -> Handled {
+    let answer = run(app, caller, call).await?;
     let results = match answer.result {
         Ok(results) => results,
         Err(failure) => return Err(failed(failure, answer.module, answer.usage)),
@@ -250,6 +252,19 @@ async fn answer(app: &App, call: Call<'_>) -> Handled {
         module: answer.module.to_string(),
     };
     Ok(reply::json(StatusCode::OK, &body))
+}
+
+/// Makes a call as its caller may, and counts its time.
+pub(crate) async fn run(
+    app: &App,
+    caller: &Caller,
+    call: Call<'_>,
+) -> Result<Answer, wasm_exec::Error> {
+    let meter = caller.begin_call();
+    let answer = caller.exec(app).call(call).await;
+    let usage = answer.as_ref().ok().and_then(|answer| answer.usage);
+    meter.end(usage.map(|usage| usage.wall));
+    answer
 }
 
 /// The problem of a guest that gave no results, with the members an answer would have.

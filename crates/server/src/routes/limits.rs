@@ -1,4 +1,4 @@
-//! `GET /v1/limits`: what a request gets, and the most it can ask for.
+//! `GET /v1/limits`: what a request gets, and the most it can ask for with its key, if it has one.
 
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use wasm_exec::Setting;
 
 use crate::app::App;
+use crate::caller::Caller;
 use crate::negotiation::accepts;
 use crate::reply::{self, Handled};
 
@@ -57,11 +58,15 @@ pub(crate) struct Limits {
     get, path = "/v1/limits", tag = "operations",
     responses((status = 200, description = "Defaults and maxima", body = Limits)),
 )]
-pub(crate) async fn get_limits(State(app): State<App>, headers: HeaderMap) -> Handled {
+pub(crate) async fn get_limits(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Handled {
     accepts(&headers, &["application/json"])?;
     let setting = |Setting { default, maximum }| Limit { default: Some(default), maximum };
     let fixed = |maximum: usize| Fixed { maximum: maximum as u64 };
-    let limits = app.exec.limits();
+    let limits = caller.exec(&app).limits();
     let engine = app.exec.engine_config();
     let body = Limits {
         timeout_ms: setting(limits.timeout_ms),

@@ -10,6 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::caller::Caller;
 use crate::negotiation::accepts;
 use crate::problem::Problem;
 use crate::reply::{self, Handled};
@@ -41,11 +42,12 @@ pub(crate) struct ModuleList {
 )]
 pub(crate) async fn list_modules(
     State(app): State<App>,
+    caller: Caller,
     headers: HeaderMap,
     ListRequest(query): ListRequest,
 ) -> Handled {
     accepts(&headers, &["application/json"])?;
-    let page = app.exec.list(query).await?;
+    let page = caller.exec(&app).list(query).await?;
     let modules = page.modules.into_iter().map(Summary::from).collect();
     Ok(reply::json(StatusCode::OK, &ModuleList { modules, next_cursor: page.next }))
 }
@@ -58,11 +60,12 @@ pub(crate) async fn list_modules(
 )]
 pub(crate) async fn get_module(
     State(app): State<App>,
+    caller: Caller,
     Segment(module): Segment,
     headers: HeaderMap,
 ) -> Handled {
     accepts(&headers, &["application/json"])?;
-    let description = app.exec.describe(&module).await?;
+    let description = caller.exec(&app).describe(&module).await?;
     Ok(reply::json(StatusCode::OK, &Description::from(description)))
 }
 
@@ -85,10 +88,11 @@ pub(crate) async fn get_module(
 )]
 pub(crate) async fn put_module(
     State(app): State<App>,
+    caller: Caller,
     Segment(name): Segment,
     body: RegisterBody,
 ) -> Handled {
-    register(&app, Some(&name), body).await
+    register(&app, &caller, Some(&name), body).await
 }
 
 /// Register a module without a name
@@ -105,14 +109,20 @@ pub(crate) async fn put_module(
         (status = 200, description = "The same was registered already", body = Description),
     ),
 )]
-pub(crate) async fn post_module(State(app): State<App>, body: RegisterBody) -> Handled {
-    register(&app, None, body).await
+pub(crate) async fn post_module(
+    State(app): State<App>,
+    caller: Caller,
+    body: RegisterBody,
+) -> Handled {
+    register(&app, &caller, None, body).await
 }
 
-async fn register(app: &App, name: Option<&str>, body: RegisterBody) -> Handled {
+async fn register(app: &App, caller: &Caller, name: Option<&str>, body: RegisterBody) -> Handled {
     accepts(&body.head.headers, &["application/json"])?;
+    caller.may_register(name)?;
     let (wasm, links) = read_registration(app, body).await?;
-    let registered = app.exec.register(name, wasm, wasm_exec::Links::Named(links)).await?;
+    let links = wasm_exec::Links::Named(links);
+    let registered = caller.exec(app).register(name, wasm, links).await?;
     let status = if registered.created { StatusCode::CREATED } else { StatusCode::OK };
     let description = Description::from(registered.module);
     let mut reply = reply::json(status, &description);
@@ -134,8 +144,10 @@ async fn register(app: &App, name: Option<&str>, body: RegisterBody) -> Handled 
 )]
 pub(crate) async fn delete_module(
     State(app): State<App>,
+    caller: Caller,
     Segment(module): Segment,
 ) -> Result<reply::Reply, Problem> {
-    app.exec.delete(&module).await?;
+    caller.may_delete(&module)?;
+    caller.exec(&app).delete(&module).await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }

@@ -10,10 +10,11 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use wasm_exec::{Call, Links, RequestedLimits, Style, Target};
 
-use super::call::failed;
+use super::call::{failed, run};
 use super::source::{Text, exactly_one, short_list};
 use crate::app::App;
 use crate::body::{self, ContentType};
+use crate::caller::Caller;
 use crate::problem::Problem;
 use crate::reply::{self, Handled};
 
@@ -97,7 +98,7 @@ pub(crate) struct ExecuteRequest<'a> {
     responses((status = 200, description = "The results, each with its type",
         body = Vec<Object>, example = json!([{"I32": 4}]))),
 )]
-pub(crate) async fn run_wasm<B>(app: &App, headers: &HeaderMap, body: B) -> Handled
+pub(crate) async fn run_wasm<B>(app: &App, caller: &Caller, headers: &HeaderMap, body: B) -> Handled
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: std::fmt::Display,
@@ -109,7 +110,7 @@ where
     let wasm = app.exec.decode(source).await?;
     let links = Links::HostModules(request.host_modules);
     let target = Target::Inline { wasm, links };
-    call_tagged(app, target, &request.function_name.0, &request.params).await
+    call_tagged(app, caller, target, &request.function_name.0, &request.params).await
 }
 
 /// Run a registered module
@@ -119,7 +120,12 @@ where
     responses((status = 200, description = "The results, each with its type",
         body = Vec<Object>, example = json!([{"I32": 4}]))),
 )]
-pub(crate) async fn execute_module<B>(app: &App, headers: &HeaderMap, body: B) -> Handled
+pub(crate) async fn execute_module<B>(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: B,
+) -> Handled
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: std::fmt::Display,
@@ -128,7 +134,7 @@ where
     let body = app.bodies.read(headers, body).await?;
     let request: ExecuteRequest<'_> = body::json(&body.bytes)?;
     let target = Target::Module(&request.module_name.0);
-    call_tagged(app, target, &request.function_name.0, &request.params).await
+    call_tagged(app, caller, target, &request.function_name.0, &request.params).await
 }
 
 /// Register a module
@@ -138,27 +144,33 @@ where
     responses((status = 200, description = "It is registered", body = String,
         content_type = "text/plain", example = "Successfully stored module: utils")),
 )]
-pub(crate) async fn register_module(State(app): State<App>, request: Request) -> Handled {
+pub(crate) async fn register_module(
+    State(app): State<App>,
+    caller: Caller,
+    request: Request,
+) -> Handled {
     let (head, body) = request.into_parts();
     check_content_type(&head.headers)?;
     let body = app.bodies.read(&head.headers, body).await?;
     let request: RegisterRequest<'_> = body::json(&body.bytes)?;
+    let name = &request.module_name.0;
+    caller.may_register(Some(name))?;
     let source = exactly_one(&request.wasm_hex, &request.wasm_base64, &request.wat)?;
     let wasm = app.exec.decode(source).await?;
-    let name = &request.module_name.0;
-    app.exec.register(Some(name), wasm, Links::HostModules(request.host_modules)).await?;
+    caller.exec(&app).register(Some(name), wasm, Links::HostModules(request.host_modules)).await?;
     Ok(reply::content(reply::TEXT, format!("Successfully stored module: {name}")))
 }
 
 async fn call_tagged(
     app: &App,
+    caller: &Caller,
     target: Target<'_>,
     function: &str,
     params: &[&RawValue],
 ) -> Handled {
     let limits = RequestedLimits::default();
     let call = Call { target, function, params, limits, style: Style::Tagged };
-    let answer = app.exec.call(call).await?;
+    let answer = run(app, caller, call).await?;
     match answer.result {
         Ok(results) => Ok(reply::content(reply::JSON, results)),
         Err(failure) => Err(failed(failure, answer.module, answer.usage)),

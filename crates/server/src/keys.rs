@@ -1,0 +1,284 @@
+//! API keys: who may do what, and how much of it.
+//!
+//! A file says which keys there are ([`file`]); it is looked at again and again, and what it says
+//! counts from then on. A request's key is found by its id, and compared by its hash in constant
+//! time, before anything of the request's body is read. What it may do is then a small value, the
+//! [`Caller`], that handlers use where names are used.
+
+mod file;
+mod quota;
+mod rate;
+mod record;
+mod scope;
+mod token;
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
+
+use constant_time_eq::constant_time_eq_32;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use wasm_exec::{Digest, Exec, View};
+
+use crate::caller::Caller;
+use crate::problem::{Code, Problem, chain};
+use file::Stamp;
+pub use file::{InvalidKeyFile, KeyFile, KeyFileError, NamespaceRecord};
+use quota::{Exceeded, Quota, Spent};
+use rate::{Bucket, Rate};
+pub use record::{CallQuota, InvalidRecord, KeyName, KeyRecord, Namespace, Per, RequestRate};
+pub(crate) use scope::Need;
+pub use scope::{Scope, UnknownScope};
+pub use token::{ApiKey, InvalidKeyId, KeyId, NoRandomness};
+
+/// How often the file is looked at for a change.
+const RELOAD: Duration = Duration::from_secs(2);
+
+/// A file of keys that was read, to serve with.
+#[derive(Clone, Debug)]
+pub struct ApiKeys {
+    path: PathBuf,
+    stamp: Stamp,
+    file: KeyFile,
+}
+
+impl ApiKeys {
+    /// Reads the file of keys at `path`. A server that is given it reads it again when it changes.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or is none.
+    pub fn open(path: &Path) -> Result<Self, KeyFileError> {
+        let (file, stamp) = KeyFile::read_stamped(path)?;
+        Ok(Self { path: path.to_owned(), stamp, file })
+    }
+}
+
+/// The keys of a server, as their file last said.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    path: PathBuf,
+    /// The file's when the server started.
+    stamp: Stamp,
+    /// What nobody's key restricts.
+    exec: Exec,
+    keys: RwLock<Table>,
+}
+
+type Table = HashMap<KeyId, Arc<Key>>;
+
+/// A key, ready to be used.
+#[derive(Debug)]
+pub(crate) struct Key {
+    name: KeyName,
+    hash: Digest,
+    scopes: Vec<Scope>,
+    /// The only namespaces it can write to.
+    namespaces: Option<Arc<BTreeSet<String>>>,
+    private: Arc<BTreeSet<String>>,
+    /// The service as its holder sees it.
+    exec: Exec,
+    rate: Option<Rate>,
+    quota: Option<Quota>,
+    used: Arc<Used>,
+}
+
+/// What was used of a key. It outlives a change of the file that keeps the key's id.
+#[derive(Debug, Default)]
+struct Used {
+    bucket: Bucket,
+    spent: Spent,
+}
+
+impl Keys {
+    pub(crate) fn new(ApiKeys { path, stamp, file }: ApiKeys, exec: Exec) -> Self {
+        let keys = RwLock::new(table(&file, &exec, &Table::new()));
+        Self { path, stamp, exec, keys }
+    }
+
+    /// Whom a request comes from that needs so much, and whether it may pass. It is counted against
+    /// its key's rate and, if it is a call, its quota.
+    ///
+    /// The problem is `unauthenticated` without a key that is known, `forbidden` without the scope,
+    /// `rate-limited` and `quota-exceeded` when as much is used up.
+    pub(crate) fn admit(&self, need: Need, headers: &HeaderMap) -> (Caller, Result<(), Problem>) {
+        if need == Need::Nothing {
+            return (Caller::anyone(), Ok(()));
+        }
+        match self.authenticate(headers) {
+            Ok(key) => {
+                let admitted = key.admit(need);
+                (Caller::with(key), admitted)
+            }
+            Err(problem) => (Caller::anyone(), Err(problem)),
+        }
+    }
+
+    fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Key>, Problem> {
+        let token = bearer(headers)?;
+        let known = KeyId::of_key(token).and_then(|id| self.table().get(&id).cloned());
+        let matches =
+            |key: &Arc<Key>| constant_time_eq_32(Digest::of(token).as_bytes(), key.hash.as_bytes());
+        known.filter(matches).ok_or_else(|| unauthenticated("this key is not known here"))
+    }
+
+    /// Reads the file again whenever it changes. One that cannot be used changes nothing.
+    pub(crate) async fn watch(self: Arc<Self>) {
+        let mut seen = Some(self.stamp);
+        loop {
+            tokio::time::sleep(RELOAD).await;
+            let this = Arc::clone(&self);
+            match tokio::task::spawn_blocking(move || this.look(seen)).await {
+                Ok(stamp) => seen = stamp,
+                // The runtime ends.
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Reads the file if it is not what was seen of it before, and gives what is seen now. Blocks.
+    fn look(&self, seen: Option<Stamp>) -> Option<Stamp> {
+        let stamp = Stamp::at(&self.path).ok();
+        if stamp == seen {
+            return stamp;
+        }
+        match KeyFile::read(&self.path) {
+            Ok(file) => {
+                let table = table(&file, &self.exec, &self.table());
+                *self.keys.write().unwrap_or_else(PoisonError::into_inner) = table;
+                let (path, keys) = (self.path.display(), file.keys.len());
+                tracing::info!(%path, keys, "the changed file of keys was read");
+            }
+            Err(error) => {
+                let error = chain(&error);
+                tracing::error!(
+                    error,
+                    "the changed file of keys cannot be used; the keys stay as they were"
+                );
+            }
+        }
+        stamp
+    }
+
+    fn table(&self) -> RwLockReadGuard<'_, Table> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The keys of a file; of those that were there before, `old` has what was used.
+fn table(file: &KeyFile, exec: &Exec, old: &Table) -> Table {
+    let private = Arc::new(file.private());
+    let key = |record: &KeyRecord| {
+        let used = old.get(&record.id).map(|key| Arc::clone(&key.used)).unwrap_or_default();
+        (record.id, Arc::new(Key::new(record, &private, exec, used)))
+    };
+    file.keys.iter().map(key).collect()
+}
+
+impl Key {
+    fn new(
+        record: &KeyRecord,
+        private: &Arc<BTreeSet<String>>,
+        exec: &Exec,
+        used: Arc<Used>,
+    ) -> Self {
+        let texts = |set: &BTreeSet<Namespace>| set.iter().map(Namespace::to_string).collect();
+        let namespaces = record.namespaces.as_ref().map(|set| Arc::new(texts(set)));
+        let view = match record.scopes.contains(&Scope::Admin) {
+            true => View::complete(),
+            false => View::new(Arc::clone(private), namespaces.clone().unwrap_or_default()),
+        };
+        Self {
+            name: record.name.clone(),
+            hash: record.hash,
+            scopes: record.scopes.clone(),
+            namespaces,
+            private: Arc::clone(private),
+            exec: exec.restricted(view, &record.maxima),
+            rate: record.rate.map(Rate::new),
+            quota: record.quota.map(Quota::new),
+            used,
+        }
+    }
+
+    /// What people call it.
+    pub(crate) fn name(&self) -> &KeyName {
+        &self.name
+    }
+
+    /// The service as the key's holder sees it.
+    pub(crate) fn exec(&self) -> &Exec {
+        &self.exec
+    }
+
+    fn admit(&self, need: Need) -> Result<(), Problem> {
+        if let Some(rate) = self.rate {
+            self.used.bucket.take(rate, rate::now()).map_err(rate_limited)?;
+        }
+        let Need::Scope(scope) = need else { return Ok(()) };
+        if !self.has(scope) {
+            let detail = format!("this needs a key with the scope `{scope}`, which yours lacks");
+            return Err(Problem::new(Code::Forbidden, detail).with("scope", scope.as_str()));
+        }
+        match &self.quota {
+            Some(quota) if scope == Scope::Call => {
+                self.used.spent.begin_call(quota, Instant::now()).map_err(quota_exceeded)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn has(&self, scope: Scope) -> bool {
+        self.scopes.iter().any(|own| *own == scope || *own == Scope::Admin)
+    }
+
+    /// Whether it can register and delete in a namespace; `None` is where no namespace is named.
+    pub(crate) fn may_write(&self, namespace: Option<&str>) -> bool {
+        match (&self.namespaces, namespace) {
+            (Some(own), Some(namespace)) => own.contains(namespace),
+            (Some(_), None) => false,
+            (None, Some(namespace)) => self.has(Scope::Admin) || !self.private.contains(namespace),
+            (None, None) => true,
+        }
+    }
+
+    /// Whether the time of calls is counted.
+    pub(crate) fn counts_time(&self) -> bool {
+        self.quota.is_some_and(|quota| quota.time.is_some())
+    }
+
+    /// Counts the time of a call that ended.
+    pub(crate) fn charge(&self, time: Duration) {
+        self.used.spent.charge(time);
+    }
+}
+
+/// The token of a request (RFC 6750, section 2.1).
+fn bearer(headers: &HeaderMap) -> Result<&[u8], Problem> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (value, None) = (values.next(), values.next()) else {
+        return Err(unauthenticated("there are two Authorization headers"));
+    };
+    let value = value.map(|value| value.as_bytes().trim_ascii());
+    let scheme = value.and_then(|value| value.split_at_checked(b"Bearer ".len()));
+    match scheme {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Bearer ") => Ok(token.trim_ascii()),
+        _ => Err(unauthenticated("this needs a key: `Authorization: Bearer wxk_…`")),
+    }
+}
+
+fn unauthenticated(detail: &str) -> Problem {
+    Problem::new(Code::Unauthenticated, detail)
+}
+
+fn rate_limited(retry_after: Duration) -> Problem {
+    let detail = "this key made more requests per second than it may";
+    Problem::new(Code::RateLimited, detail).retry_after(retry_after)
+}
+
+fn quota_exceeded(Exceeded { what, retry_after }: Exceeded) -> Problem {
+    let detail = format!("this key has used up its quota of {what}");
+    Problem::new(Code::QuotaExceeded, detail).with("quota", what).retry_after(retry_after)
+}
