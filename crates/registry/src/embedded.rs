@@ -7,6 +7,8 @@
 mod change;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod power_loss;
 mod snapshot;
 mod store;
 mod tables;

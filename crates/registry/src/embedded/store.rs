@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
 use redb::backends::{FileBackend, InMemoryBackend};
-use redb::{Builder, Database, Durability, ReadableDatabase, WriteTransaction};
+use redb::{Builder, Database, Durability, ReadableDatabase, StorageBackend, WriteTransaction};
 
 use super::change::{Changes, initialise};
 use super::snapshot::Snapshot;
@@ -163,13 +163,17 @@ fn create_file(path: &Path, cache_bytes: usize) -> Outcome<()> {
     unfinished.push(".new");
     let unfinished = Path::new(&unfinished);
     let file = private().truncate(true).open(unfinished)?;
-    let database =
-        Builder::new().set_cache_size(cache_bytes).create_with_backend(FileBackend::new(file)?)?;
-    commit(database.begin_write()?, initialise)?;
-    database.close()?;
+    create_backend(FileBackend::new(file)?, cache_bytes)?;
     std::fs::rename(unfinished, path)?;
     sync_parent(path)?;
     Ok(())
+}
+
+/// Makes an empty database that is durable when this returns.
+pub(super) fn create_backend(backend: impl StorageBackend, cache_bytes: usize) -> Outcome<()> {
+    let database = Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?;
+    commit(database.begin_write()?, initialise)?;
+    Ok(database.close()?)
 }
 
 fn open_file(path: &Path, cache_bytes: usize) -> Outcome<Database> {
