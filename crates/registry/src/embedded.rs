@@ -7,6 +7,7 @@
 mod change;
 #[cfg(test)]
 mod faults;
+mod file;
 #[cfg(test)]
 mod power_loss;
 mod snapshot;
@@ -126,8 +127,13 @@ impl Backend for RedbBackend {
             if !self.writer.is_running() {
                 return Err(StorageError::other("the registry's writer has stopped"));
             }
+            self.store.check_in_place()?;
             self.store.read(|snapshot| snapshot.check_format())
         })
+    }
+
+    fn file(&self) -> Option<&Path> {
+        self.store.path()
     }
 }
 
