@@ -1,6 +1,7 @@
 //! The command line, through the built binary.
 
 mod config;
+mod crash;
 mod run;
 mod serve;
 mod support;

@@ -125,16 +125,21 @@ impl Server {
     /// Starts a server in a directory, and waits for its line.
     #[track_caller]
     pub(crate) fn start(directory: &Path, arguments: &str) -> Self {
-        let mut child = command(directory, arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        Self::try_start(directory, arguments).expect("the server starts")
+    }
+
+    /// The same; `None` if the server ends instead.
+    pub(crate) fn try_start(directory: &Path, arguments: &str) -> Option<Self> {
+        let mut child = Self::spawn(directory, arguments);
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let server = Self { child, line };
-        assert!(server.line.ends_with('\n'), "the server did not start");
-        server
+        server.line.ends_with('\n').then_some(server)
+    }
+
+    /// Starts a server and does not wait for it.
+    pub(crate) fn spawn(directory: &Path, arguments: &str) -> Child {
+        command(directory, arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
     }
 
     /// Where it listens first: `127.0.0.1:4000`.
@@ -163,6 +168,12 @@ impl Server {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Ends it as a crash does, and waits until it has.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {
