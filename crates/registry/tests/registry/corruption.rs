@@ -154,15 +154,19 @@ fn flip(file: &mut [u8], random: &mut TestRng) {
 /// Exercises a file on a thread of its own, so that one that never comes back is noticed.
 fn exercise_in_time(path: &Path) -> Result<(), RegistryError> {
     let (sender, receiver) = mpsc::channel();
-    let path = path.to_owned();
+    let opened = path.to_owned();
     let thread = thread::spawn(move || {
         let runtime = runtime::Builder::new_current_thread().build().unwrap();
         // Nobody waits any more only if the test has failed.
-        let _ = sender.send(runtime.block_on(exercise(&path)));
+        let _ = sender.send(runtime.block_on(exercise(&opened)));
     });
     match receiver.recv_timeout(PATIENCE) {
         Ok(result) => result,
-        Err(RecvTimeoutError::Timeout) => panic!("it does not end"),
+        Err(RecvTimeoutError::Timeout) => {
+            // It still has it open, but is not going to change it any more.
+            let kept = std::env::temp_dir().join("never-ends.redb");
+            panic!("it does not end; {} {:?}", kept.display(), fs::copy(path, &kept))
+        }
         Err(RecvTimeoutError::Disconnected) => panic::resume_unwind(thread.join().unwrap_err()),
     }
 }
