@@ -56,9 +56,10 @@ impl Store {
             again.check_in_place()?;
             open_file(again.path(), cache_bytes)
         });
-        let store = Self::new(database, Some(reopen));
+        let mut store = Self::new(database, Some(reopen));
         store.read(|snapshot| snapshot.check_format())?;
-        Ok(Self { file: Some(file), ..store })
+        store.file = Some(file);
+        Ok(store)
     }
 
     pub(super) fn in_memory(cache_bytes: usize) -> Result<Self, StorageError> {
@@ -170,6 +171,18 @@ impl Store {
         slot.openings += 1;
         tracing::warn!("the registry's database failed and was opened again");
         Ok(())
+    }
+}
+
+impl Drop for Store {
+    /// Closes the database, which writes to the file, and on one that is damaged may panic.
+    fn drop(&mut self) {
+        let slot = self.slot.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(database) = slot.database.take()
+            && let Err(error) = guarded(|| Ok(database.close()?))
+        {
+            tracing::warn!(%error, "the registry's database was not closed in good order");
+        }
     }
 }
 
