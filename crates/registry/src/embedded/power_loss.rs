@@ -148,7 +148,7 @@ async fn crash(
         while when.next_if_eq(&index).is_some() {
             let image = moment.image(&mut random);
             let reproduction = Reproduction { seed, image: &image };
-            let kept = examine_image(&image, &known, *images % IN_A_FILE == 0).await;
+            let kept = examine_image(&image, &known, images.is_multiple_of(IN_A_FILE)).await;
             drop(reproduction);
             *images += 1;
             last = Some((image, known.clone(), kept));
