@@ -111,8 +111,9 @@ const HEADER: usize = 512;
 /// How many files are damaged in each way, unless the environment says otherwise.
 const FILES: u64 = 40;
 
-/// How long reading and changing a damaged file may take before it counts as endless.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long reading and changing a damaged file may take before it counts as endless. A disk that
+/// is busy with other things may take a minute for the syncs alone.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 impl Damage {
     fn apply(self, file: &mut Vec<u8>, random: &mut TestRng) {
