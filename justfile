@@ -19,6 +19,10 @@ bench *arguments:
     cargo bench -p wasm-exec-engine --bench call
     cargo bench --bench http -- {{arguments}}
 
+# Kill the server while 32 clients register, so many times, and count what is lost.
+crash rounds="1000":
+    CRASH_ROUNDS={{rounds}} cargo test --release --test cli crash -- --nocapture
+
 # What the server does under attack.
 bench-hostile *arguments:
     cargo bench --bench hostile -- {{arguments}}

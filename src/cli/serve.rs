@@ -53,6 +53,17 @@ pub(crate) enum ServeError {
         /// Why not.
         source: StorageError,
     },
+    /// The registry's file is damaged.
+    #[error(
+        "cannot read the registry {}; restore it from a backup, or move it away to begin with an \
+         empty one", path.display()
+    )]
+    DamagedRegistry {
+        /// Its file.
+        path: PathBuf,
+        /// What was found.
+        source: StorageError,
+    },
     /// The registry in memory cannot be made.
     #[error("cannot make a registry in memory")]
     RegistryInMemory(#[source] StorageError),
@@ -116,7 +127,7 @@ fn open(settings: &Settings, data: Option<&DataDirectory>) -> Result<Exec, Serve
         Some(data) => {
             let path = data.registry_path();
             let backend = RedbBackend::open(&path, storage.cache_bytes)
-                .map_err(|source| ServeError::Registry { path, source })?;
+                .map_err(|error| registry_error(path, error))?;
             let path = data.artifacts_path();
             let artifacts = ArtifactStore::open(&path, storage.artifacts_bytes)
                 .map_err(|source| ServeError::Artifacts { path, source })?;
@@ -130,6 +141,15 @@ fn open(settings: &Settings, data: Option<&DataDirectory>) -> Result<Exec, Serve
     };
     let engine = Engine::new(settings.engine(), artifacts)?;
     Ok(Exec::new(engine, Registry::new(Arc::new(backend)), settings.limits()))
+}
+
+fn registry_error(path: PathBuf, source: StorageError) -> ServeError {
+    match source {
+        StorageError::Corrupt { .. } => ServeError::DamagedRegistry { path, source },
+        StorageError::Full(_) | StorageError::ReadOnly(_) | StorageError::Io(_) => {
+            ServeError::Registry { path, source }
+        }
+    }
 }
 
 /// Listens. A machine without IPv6 has no `::1`, which matters only where it was asked for.

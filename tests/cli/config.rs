@@ -39,6 +39,7 @@ fn the_defaults_are_the_documented_ones() {
         "timeout-maximum = \"1m\"",
         "memory-default = \"64MiB\"",
         "memory-maximum = \"256MiB\"",
+        "guest-memory = \"4GiB\"",
         "fuel-maximum = 9007199254740991",
         "output-default = \"1MiB\"",
         "output-maximum = \"16MiB\"",
@@ -50,6 +51,7 @@ fn the_defaults_are_the_documented_ones() {
         "graph-depth = 16",
         "compile-timeout = \"1m\"",
         "connections = 10000",
+        "client-connections = 1000",
         "bodies-bytes = \"512MiB\"",
         "concurrent-calls = 256",
         "queued-calls = 1024",
@@ -67,7 +69,7 @@ fn the_defaults_are_the_documented_ones() {
             "{setting}"
         );
     }
-    assert_eq!(printed.lines().count(), 35);
+    assert_eq!(printed.lines().count(), 37);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The command line, through the built binary.
 
 mod config;
+mod crash;
 mod keys;
 mod run;
 mod serve;

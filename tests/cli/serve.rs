@@ -138,3 +138,19 @@ fn a_start_that_fails_says_why_in_one_line() {
         .stderr_has("error: cannot start Wasmtime: ")
         .run();
 }
+
+#[test]
+fn a_damaged_registry_is_told_with_what_to_do() {
+    for content in ["", "not a database", &"\0".repeat(100_000)] {
+        let directory = tempdir().unwrap();
+        let file = directory.path().join("registry.redb");
+        std::fs::write(&file, content).unwrap();
+        Test::new(&format!("-p 0 --listen 127.0.0.1 -d {}", directory.path().display()))
+            .status(1)
+            .stdout("")
+            .stderr_has(&format!("error: cannot read the registry {}; ", file.display()))
+            .stderr_has("restore it from a backup, or move it away to begin with an empty one: ")
+            .run();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), content, "it is left as it was");
+    }
+}

@@ -126,23 +126,33 @@ impl Server {
     /// Starts a server in a directory, and waits for its line.
     #[track_caller]
     pub(crate) fn start(directory: &Path, arguments: &str) -> Self {
-        Self::spawn(command(directory, arguments).stderr(Stdio::null()))
+        Self::ready(Self::spawn(directory, arguments)).expect("the server starts")
     }
 
     /// The same, with its log in a file.
     #[track_caller]
     pub(crate) fn start_logging(directory: &Path, arguments: &str, log: &Path) -> Self {
-        Self::spawn(command(directory, arguments).stderr(File::create(log).unwrap()))
+        let log = File::create(log).unwrap();
+        let child = command(directory, arguments).stdout(Stdio::piped()).stderr(log).spawn();
+        Self::ready(child.unwrap()).expect("the server starts")
     }
 
-    #[track_caller]
-    fn spawn(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    /// Starts a server that may end instead: `None` if it does.
+    pub(crate) fn try_start(directory: &Path, arguments: &str) -> Option<Self> {
+        Self::ready(Self::spawn(directory, arguments))
+    }
+
+    /// Starts a server and does not wait for it.
+    pub(crate) fn spawn(directory: &Path, arguments: &str) -> Child {
+        command(directory, arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Waits until a server says that it is ready; `None` if it ends instead.
+    fn ready(mut child: Child) -> Option<Self> {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let server = Self { child, line };
-        assert!(server.line.ends_with('\n'), "the server did not start");
-        server
+        server.line.ends_with('\n').then_some(server)
     }
 
     /// Where it listens first: `127.0.0.1:4000`.
@@ -181,6 +191,12 @@ impl Server {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Ends it as a crash does, and waits until it has.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {

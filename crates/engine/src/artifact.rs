@@ -276,7 +276,10 @@ fn read_or_create_key(directory: &Path) -> io::Result<[u8; HASH_BYTES]> {
     let mut key = [0; HASH_BYTES];
     match File::open(&path) {
         Ok(mut file) => {
-            let wrong = || io::Error::new(io::ErrorKind::InvalidData, "not a key");
+            let wrong = || {
+                let advice = "its file `key` is damaged; delete it, and all is compiled again";
+                io::Error::new(io::ErrorKind::InvalidData, advice)
+            };
             if file.metadata()?.len() != HASH_BYTES as u64 {
                 return Err(wrong());
             }
@@ -381,6 +384,77 @@ mod tests {
         store.put(&other, Profile::Fast, 1, &code(b"other"));
         write(&fs::read(path_of(&store, &other)).unwrap());
         assert!(store.get(&ID, Profile::Fast, 1).is_none());
+    }
+
+    #[test]
+    fn lengths_around_every_boundary_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = ArtifactStore::open(directory.path(), 1 << 20).unwrap();
+        let path = path_of(&store, &ID);
+        let bytes: Vec<u8> = (0..3 * 4096_u32).map(|n| (n % 251) as u8).collect();
+        store.put(&ID, Profile::Fast, 1, &code(&bytes));
+        let whole = fs::read(&path).unwrap();
+        let boundaries = [0, HASH_BYTES, 4096, bytes.len() - 4096, bytes.len(), whole.len()];
+        let around = |boundary: usize| boundary.saturating_sub(1)..boundary + 2;
+        for length in boundaries.into_iter().flat_map(around) {
+            let mut file = whole.clone();
+            file.resize(length, 0);
+            let _ = fs::remove_file(&path);
+            fs::write(&path, &file).unwrap();
+            let got = read(store.get(&ID, Profile::Fast, 1));
+            assert_eq!(got.is_some(), length == whole.len(), "length {length}");
+        }
+    }
+
+    #[test]
+    fn another_data_directorys_artifacts_are_refused() {
+        let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let ours = ArtifactStore::open(ours.path(), 1 << 20).unwrap();
+        let theirs = ArtifactStore::open(theirs.path(), 1 << 20).unwrap();
+        theirs.put(&ID, Profile::Fast, 1, &code(b"code"));
+        ours.put(&ID, Profile::Fast, 1, &code(b"code"));
+        fs::remove_file(path_of(&ours, &ID)).unwrap();
+        fs::copy(path_of(&theirs, &ID), path_of(&ours, &ID)).unwrap();
+        assert!(ours.get(&ID, Profile::Fast, 1).is_none());
+        assert!(theirs.get(&ID, Profile::Fast, 1).is_some());
+    }
+
+    #[test]
+    fn what_a_killed_process_was_writing_is_never_taken_for_an_artifact() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = ArtifactStore::open(directory.path(), 10_000).unwrap();
+        let path = path_of(&store, &ID);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        for length in [0, 1, 9_000] {
+            let mut unfinished = NamedTempFile::new_in(path.parent().unwrap()).unwrap();
+            unfinished.write_all(&vec![1; length]).unwrap();
+            unfinished.keep().unwrap();
+        }
+        assert!(store.get(&ID, Profile::Fast, 1).is_none());
+        // It counts and is removed like what was finished, so it does not add up.
+        store.put(&ID, Profile::Fast, 1, &code(&[0; 5000]));
+        assert!(store.get(&ID, Profile::Fast, 1).is_some());
+        assert!(sweep(directory.path(), u64::MAX) <= 10_000);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_not_kept_and_harms_nothing() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("artifacts");
+        let store = ArtifactStore::open(&directory, 1 << 20).unwrap();
+        store.put(&ID, Profile::Fast, 1, &code(b"code"));
+        // Gone: it is made again.
+        fs::remove_dir_all(&directory).unwrap();
+        assert!(store.get(&ID, Profile::Fast, 1).is_none());
+        store.put(&ID, Profile::Fast, 1, &code(b"code"));
+        assert!(store.get(&ID, Profile::Fast, 1).is_some());
+        // Something else in its place: nothing can be written there.
+        fs::remove_dir_all(&directory).unwrap();
+        fs::write(&directory, "").unwrap();
+        store.put(&ID, Profile::Fast, 1, &code(b"code"));
+        assert!(store.get(&ID, Profile::Fast, 1).is_none());
+        store.remove(&ID, Profile::Fast, 1);
+        assert_eq!(store.size(&ID, Profile::Fast, 1), None);
     }
 
     #[test]

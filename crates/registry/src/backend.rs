@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::path::Path;
 use std::pin::Pin;
 
 use bytes::Bytes;
@@ -75,6 +76,11 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Whether the backend can serve: it can be read, and accepts writes, though a write may be
     /// refused for lack of space.
     fn check(&self) -> BoxFuture<'_, Result<(), StorageError>>;
+
+    /// The file that everything is in, for the log; `None` if it is not in one.
+    fn file(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// A module to store, hashed already.

@@ -107,12 +107,17 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataDi
     move |source| DataDirectoryError::Io { action, path: path.to_owned(), source }
 }
 
+/// Makes the directory and those above it, durably: what is synced in a directory that the loss of
+/// power takes away is lost with it.
 fn create(path: &Path) -> io::Result<()> {
+    let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let missing: Vec<_> = path.ancestors().take_while(missing).collect();
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
+    builder.create(path)?;
+    missing.into_iter().try_for_each(sync_parent)
 }
 
 fn lock(directory: &Path) -> Result<File, DataDirectoryError> {

@@ -7,6 +7,9 @@
 mod change;
 #[cfg(test)]
 mod faults;
+mod file;
+#[cfg(test)]
+mod power_loss;
 mod snapshot;
 mod store;
 mod tables;
@@ -128,8 +131,13 @@ impl Backend for RedbBackend {
             if !self.writer.is_running() {
                 return Err(StorageError::other("the registry's writer has stopped"));
             }
+            self.store.check_in_place()?;
             self.store.read(|snapshot| snapshot.check_format())
         })
+    }
+
+    fn file(&self) -> Option<&Path> {
+        self.store.path()
     }
 }
 

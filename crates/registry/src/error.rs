@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::{Digest, Name};
+use crate::{Backend, Digest, Name};
 
 /// The place where things are kept failed. Cheap to clone, because one failed commit answers many
 /// registrations.
@@ -89,9 +89,11 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
-    /// What is kept as `digest` hashes to something else.
-    pub(crate) fn other_content(digest: Digest) -> Self {
-        Self::Corrupt { digest, detail: "its content has another digest".to_owned() }
+    /// What `backend` keeps as `digest` hashes to something else.
+    pub(crate) fn other_content(digest: Digest, backend: &dyn Backend) -> Self {
+        let place = backend.file().map(|file| format!(", in {}", file.display()));
+        let detail = format!("its content has another digest{}", place.unwrap_or_default());
+        Self::Corrupt { digest, detail }
     }
 }
 

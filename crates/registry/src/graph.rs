@@ -67,7 +67,9 @@ pub(crate) async fn read(
 ) -> Result<Option<Manifest>, RegistryError> {
     let manifest = backend.manifest(digest).await?;
     match manifest {
-        Some(manifest) if manifest.digest() != digest => Err(RegistryError::other_content(digest)),
+        Some(manifest) if manifest.digest() != digest => {
+            Err(RegistryError::other_content(digest, backend))
+        }
         manifest => Ok(manifest),
     }
 }

@@ -83,7 +83,7 @@ impl Registry {
     pub async fn module(&self, digest: Digest) -> Result<ModuleRecord, RegistryError> {
         match self.backend.module(digest, self.view.clone()).await? {
             Some(record) if record.manifest.digest() == digest => Ok(record),
-            Some(_) => Err(RegistryError::other_content(digest)),
+            Some(_) => Err(RegistryError::other_content(digest, &*self.backend)),
             None => Err(self.unknown(digest).await?),
         }
     }
@@ -101,7 +101,7 @@ impl Registry {
         if hashing(blob.len(), move || Digest::of(&bytes)).await? == digest {
             Ok(blob)
         } else {
-            Err(RegistryError::other_content(digest))
+            Err(RegistryError::other_content(digest, &*self.backend))
         }
     }
 

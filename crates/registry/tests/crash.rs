@@ -1,8 +1,8 @@
 //! `kill -9` while eight threads register and delete: what was acknowledged is there, whole.
 //!
 //! The test runs itself as another process, which prints each acknowledgement, kills it after a
-//! random number of them, and looks at what it left. A machine that loses its power is not tested
-//! here: that is what redb's own crash tests are for.
+//! random number of them, and looks at what it left. A machine that loses its power is simulated
+//! beside the backend, in `power_loss`.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};

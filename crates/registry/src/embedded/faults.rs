@@ -193,3 +193,20 @@ async fn a_failed_commit_fails_all_that_shared_it() {
     let page = registry.list(ListQuery::default()).await.unwrap();
     assert!(page.modules.is_empty());
 }
+
+#[tokio::test]
+async fn a_panic_while_writing_fails_what_shared_the_commit_and_nothing_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("registry.redb");
+    let backend = RedbBackend::open(&path, 1 << 20).unwrap();
+    for _ in 0..3 {
+        let result = backend.writer.submit::<(), StorageError, _>(0, |_| panic!("a bad page"));
+        let error = result.await.unwrap_err();
+        let StorageError::Corrupt { detail } = error else { panic!("{error:?}") };
+        assert!(detail.contains("a bad page") && detail.contains("registry.redb"), "{detail}");
+    }
+    backend.check().await.unwrap();
+    let registry = Registry::new(Arc::new(backend));
+    registry.register(registration("a")).await.unwrap();
+    assert_registered(&registry, "a").await;
+}

@@ -11,9 +11,10 @@ use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
 use redb::backends::{FileBackend, InMemoryBackend};
-use redb::{Builder, Database, Durability, ReadableDatabase, WriteTransaction};
+use redb::{Builder, Database, Durability, ReadableDatabase, StorageBackend, WriteTransaction};
 
 use super::change::{Changes, initialise};
+use super::file::StoreFile;
 use super::snapshot::Snapshot;
 use super::tables::{Outcome, corrupt};
 use crate::StorageError;
@@ -27,6 +28,8 @@ pub(super) struct Store {
     slot: RwLock<Slot>,
     /// `None` where nothing would be left to open: in memory.
     reopen: Option<Reopen>,
+    /// `None` in memory.
+    file: Option<StoreFile>,
 }
 
 struct Slot {
@@ -46,10 +49,16 @@ impl Store {
             }
             open_file(path, cache_bytes)
         });
-        let path = path.to_owned();
-        let reopen = Box::new(move || open_file(&path, cache_bytes));
-        let store = Self::new(opened.map_err(storage_error)?, Some(reopen));
+        let database = opened.map_err(storage_error)?;
+        let file = StoreFile::at(path)?;
+        let again = file.clone();
+        let reopen = Box::new(move || {
+            again.check_in_place()?;
+            open_file(again.path(), cache_bytes)
+        });
+        let mut store = Self::new(database, Some(reopen));
         store.read(|snapshot| snapshot.check_format())?;
+        store.file = Some(file);
         Ok(store)
     }
 
@@ -66,7 +75,18 @@ impl Store {
 
     /// A store of a database that has its tables.
     pub(super) fn new(database: Database, reopen: Option<Reopen>) -> Self {
-        Self { slot: RwLock::new(Slot { database: Some(database), openings: 1 }), reopen }
+        let slot = RwLock::new(Slot { database: Some(database), openings: 1 });
+        Self { slot, reopen, file: None }
+    }
+
+    /// Where it is; `None` in memory.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.file.as_ref().map(StoreFile::path)
+    }
+
+    /// Whether what is written is found again by whoever opens the file next.
+    pub(super) fn check_in_place(&self) -> Result<(), StorageError> {
+        Ok(self.file.as_ref().map_or(Ok(()), StoreFile::check_in_place)?)
     }
 
     /// Asks the last committed state.
@@ -74,7 +94,8 @@ impl Store {
         &self,
         query: impl Fn(&Snapshot<'_>) -> Outcome<T>,
     ) -> Result<T, StorageError> {
-        self.retrying(|database| query(&Snapshot(&database.begin_read()?))).map_err(storage_error)
+        self.retrying(|database| query(&Snapshot(&database.begin_read()?)))
+            .map_err(|error| self.failure(error))
     }
 
     /// Applies a change in a transaction of its own. When this returns it is durable or, where it
@@ -86,14 +107,29 @@ impl Store {
     ) -> Result<Changes, StorageError> {
         // A change can be tried once only: a commit that fails may have come to be durable. So
         // what an earlier failure left is found out beforehand.
-        self.retrying(|database| Ok(database.begin_write()?.abort()?)).map_err(storage_error)?;
+        self.retrying(|database| Ok(database.begin_write()?.abort()?))
+            .map_err(|error| self.failure(error))?;
         let (opening, result) = self.with(|database| commit(database.begin_write()?, change));
-        result.map_err(|error| {
+        let changes = result.map_err(|error| {
             if let Err(error) = self.open_again(opening) {
                 tracing::error!(%error, "the registry's database cannot be opened again");
             }
-            storage_error(error)
-        })
+            self.failure(error)
+        })?;
+        if changes.any {
+            self.check_in_place()?;
+        }
+        Ok(changes)
+    }
+
+    /// What failed, and where it is if it has to be repaired.
+    fn failure(&self, error: redb::Error) -> StorageError {
+        match (storage_error(error), self.path()) {
+            (StorageError::Corrupt { detail }, Some(path)) => {
+                StorageError::corrupt(format!("{detail}, in {}", path.display()))
+            }
+            (error, _) => error,
+        }
     }
 
     /// Runs `run`, which does nothing that cannot be repeated, and if the database does not go on
@@ -138,6 +174,18 @@ impl Store {
     }
 }
 
+impl Drop for Store {
+    /// Closes the database, which writes to the file, and on one that is damaged may panic.
+    fn drop(&mut self) {
+        let slot = self.slot.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(database) = slot.database.take()
+            && let Err(error) = guarded(|| Ok(database.close()?))
+        {
+            tracing::warn!(%error, "the registry's database was not closed in good order");
+        }
+    }
+}
+
 /// Commits what `change` does, so that it survives the loss of power, and so that opening the
 /// database after one needs no repair.
 fn commit(
@@ -163,13 +211,17 @@ fn create_file(path: &Path, cache_bytes: usize) -> Outcome<()> {
     unfinished.push(".new");
     let unfinished = Path::new(&unfinished);
     let file = private().truncate(true).open(unfinished)?;
-    let database =
-        Builder::new().set_cache_size(cache_bytes).create_with_backend(FileBackend::new(file)?)?;
-    commit(database.begin_write()?, initialise)?;
-    database.close()?;
+    create_backend(FileBackend::new(file)?, cache_bytes)?;
     std::fs::rename(unfinished, path)?;
     sync_parent(path)?;
     Ok(())
+}
+
+/// Makes an empty database that is durable when this returns.
+pub(super) fn create_backend(backend: impl StorageBackend, cache_bytes: usize) -> Outcome<()> {
+    let database = Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?;
+    commit(database.begin_write()?, initialise)?;
+    Ok(database.close()?)
 }
 
 fn open_file(path: &Path, cache_bytes: usize) -> Outcome<Database> {

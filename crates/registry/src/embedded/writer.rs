@@ -174,3 +174,44 @@ fn commit(store: &Store, generation: &AtomicU64, mut group: Vec<Box<dyn Operatio
         operation.answer(failure.as_ref());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// How long nobody waits.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Ends the thread that drops it, as a defect of ours could.
+    struct Deadly;
+
+    impl Drop for Deadly {
+        fn drop(&mut self) {
+            if thread::current().name() == Some("registry-writer") && !thread::panicking() {
+                panic!("the writer dies");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_died_leaves_nobody_waiting() {
+        let store = Arc::new(Store::in_memory(1 << 20).unwrap());
+        let writer = Writer::start(store, Arc::new(AtomicU64::new(0))).unwrap();
+        let dying = async {
+            while writer.is_running() {
+                // The writer drops the answer that nobody waits for any more.
+                tokio::select! {
+                    biased;
+                    _ = writer.submit::<_, StorageError, _>(0, |_| Ok(Ok(Deadly))) => {}
+                    () = std::future::ready(()) => {}
+                }
+                // Of those that wait, one may be answered before it dies.
+                let _ = writer.submit::<_, StorageError, _>(0, |_| Ok(Ok(()))).await;
+            }
+            writer.submit::<_, StorageError, _>(0, |_| Ok(Ok(()))).await.unwrap_err();
+        };
+        tokio::time::timeout(PATIENCE, dying).await.unwrap();
+    }
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tempfile::TempDir;
-use wasm_exec_registry::{ListQuery, RedbBackend, StorageError};
+use wasm_exec_registry::{ListQuery, RedbBackend, RegisterError, StorageError};
 
 use crate::support::{CACHE_BYTES, meaning, module, on_disk, reference};
 
@@ -57,6 +57,26 @@ async fn large_blobs_come_back_whole() {
 }
 
 #[tokio::test]
+async fn the_space_of_what_was_deleted_is_used_again() {
+    let directory = TempDir::new().unwrap();
+    let registry = on_disk(directory.path());
+    let size = || std::fs::metadata(directory.path().join("registry.redb")).unwrap().len();
+    let mut sizes = Vec::new();
+    for round in 0..30 {
+        for n in 0..8_u8 {
+            let content = vec![n + round; 100_000 + 1000 * usize::from(round)];
+            module(content).named(format!("m{n}")).create(&registry).await;
+        }
+        for n in 0..8 {
+            registry.delete(&reference(format!("m{n}"))).await.unwrap();
+        }
+        sizes.push(size());
+    }
+    // 24 MB went through it.
+    assert!(sizes.iter().all(|size| *size < 8_000_000), "{sizes:?}");
+}
+
+#[tokio::test]
 async fn a_file_is_opened_once() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("registry.redb");
@@ -65,6 +85,33 @@ async fn a_file_is_opened_once() {
     assert!(matches!(error, StorageError::Io(_)), "{error:?}");
     drop(first);
     RedbBackend::open(&path, CACHE_BYTES).unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_would_be_written_to_a_file_that_is_gone_is_not_acknowledged() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("registry.redb");
+    let registry = on_disk(directory.path());
+    module("a").named("a").create(&registry).await;
+    let elsewhere = directory.path().join("elsewhere");
+    std::fs::rename(&path, &elsewhere).unwrap();
+    let refused = |error: RegisterError| {
+        let RegisterError::Storage(StorageError::Io(cause)) = error else { panic!("{error:?}") };
+        assert!(cause.to_string().contains("registry.redb was "), "{cause}");
+    };
+    refused(module("b").named("b").register(&registry).await.unwrap_err());
+    registry.check().await.unwrap_err();
+
+    // Another file in its place is not taken for it.
+    std::fs::write(&path, "another").unwrap();
+    refused(module("c").named("c").register(&registry).await.unwrap_err());
+    registry.check().await.unwrap_err();
+    // What was read before can still be read, and all is well when the file is back.
+    assert!(meaning(&registry, "a").await.is_some());
+    std::fs::rename(&elsewhere, &path).unwrap();
+    registry.check().await.unwrap();
+    module("d").named("d").create(&registry).await;
 }
 
 #[cfg(unix)]
