@@ -49,6 +49,8 @@ fn the_defaults_are_the_documented_ones() {
         "graph-modules = 64",
         "graph-depth = 16",
         "compile-timeout = \"1m\"",
+        "compile-cpu = \"1m\"",
+        "compile-memory = \"2GiB\"",
         "connections = 10000",
         "bodies-bytes = \"512MiB\"",
         "concurrent-calls = 256",
@@ -67,7 +69,7 @@ fn the_defaults_are_the_documented_ones() {
             "{setting}"
         );
     }
-    assert_eq!(printed.lines().count(), 35);
+    assert_eq!(printed.lines().count(), 37);
 }
 
 #[test]
