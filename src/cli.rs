@@ -51,6 +51,9 @@ enum Command {
     Keys(KeysArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
+    /// Compile what the server that started this sends
+    #[command(hide = true)]
+    CompileWorker,
 }
 
 /// Runs what the command line asks for.
@@ -74,6 +77,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Inspect(args)) => finish(inspect::execute(&args), 1),
         Some(Command::Keys(args)) => finish(keys::execute(args), 1),
         Some(Command::Completions(args)) => finish(completions::execute(&args, Cli::command()), 1),
+        Some(Command::CompileWorker) => finish(wasm_exec_engine::run_compile_worker(), 1),
     }
 }
 

@@ -17,7 +17,9 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime;
 use wasm_exec::{Exec, StorageError};
-use wasm_exec_engine::{ArtifactStore, Engine, StartError};
+use wasm_exec_engine::{
+    ArtifactStore, CompilerPlace, Confinement, Engine, EngineConfig, StartError, WorkerCommand,
+};
 use wasm_exec_registry::{DataDirectory, DataDirectoryError, RedbBackend, Registry};
 use wasm_exec_server::{ApiKeys, BindError, KeyFileError, Server};
 
@@ -75,6 +77,9 @@ pub(crate) enum ServeError {
         /// Why not.
         source: io::Error,
     },
+    /// The program cannot be found, which compiles in processes of its own.
+    #[error("cannot find the file of this program")]
+    Program(#[source] io::Error),
     /// The engine cannot be started.
     #[error(transparent)]
     Engine(#[from] StartError),
@@ -109,8 +114,9 @@ async fn serve(settings: &Settings, data: Option<&DataDirectory>) -> Result<(), 
     let mut signals = Signals::listen().map_err(ServeError::Signals)?;
     let keys = settings.listening.api_keys.as_deref().map(ApiKeys::open).transpose()?;
     let exec = open(settings, data)?;
+    let confinement = exec.confinement();
     let server = bind(settings, keys, exec).await?;
-    announce(server.addresses(), data.map(DataDirectory::path));
+    announce(server.addresses(), data.map(DataDirectory::path), confinement);
     let shutdown = async move {
         signals.next().await;
         tracing::info!("shutting down");
@@ -139,7 +145,8 @@ fn open(settings: &Settings, data: Option<&DataDirectory>) -> Result<Exec, Serve
             (backend, ArtifactStore::in_memory(storage.artifacts_bytes))
         }
     };
-    let engine = Engine::new(settings.engine(), artifacts)?;
+    let compiler = CompilerPlace::Workers(compile_worker().map_err(ServeError::Program)?);
+    let engine = Engine::new(EngineConfig { compiler, ..settings.engine() }, artifacts)?;
     Ok(Exec::new(engine, Registry::new(Arc::new(backend)), settings.limits()))
 }
 
@@ -150,6 +157,14 @@ fn registry_error(path: PathBuf, source: StorageError) -> ServeError {
             ServeError::Registry { path, source }
         }
     }
+}
+
+/// How a process that compiles is started: as this program, by the hidden subcommand.
+fn compile_worker() -> io::Result<WorkerCommand> {
+    // The kernel's own link leads to the program that runs, also after its file was replaced.
+    let running = PathBuf::from("/proc/self/exe");
+    let program = if running.exists() { running } else { std::env::current_exe()? };
+    Ok(WorkerCommand { program, args: vec!["compile-worker".into()] })
 }
 
 /// Listens. A machine without IPv6 has no `::1`, which matters only where it was asked for.
@@ -170,8 +185,9 @@ fn lacks_ipv6(error: &BindError) -> bool {
     error.address.is_ipv6() && matches!(errno, Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT))
 }
 
-/// Says on stdout that the server is ready, where it listens and where it keeps things.
-fn announce(addresses: &[SocketAddr], directory: Option<&Path>) {
+/// Says on stdout that the server is ready, where it listens, where it keeps things and what confines
+/// the processes that compile.
+fn announce(addresses: &[SocketAddr], directory: Option<&Path>, confinement: Option<Confinement>) {
     const VERSION: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
     let urls: Vec<_> = addresses.iter().map(|address| format!("http://{address}")).collect();
     let urls = urls.join(" and ");
@@ -182,8 +198,11 @@ fn announce(addresses: &[SocketAddr], directory: Option<&Path>) {
     let example = addresses.first().map_or_else(String::new, |address| {
         format!("; try: curl -s http://{}/", reachable(*address))
     });
+    let compilers = confinement
+        .map_or_else(String::new, |confinement| format!(", compilers confined by {confinement}"));
     // A server whose stdout nobody reads serves all the same. The line break flushes.
-    let _ = writeln!(io::stdout(), "{VERSION} listening on {urls}, store {store}{example}");
+    let _ =
+        writeln!(io::stdout(), "{VERSION} listening on {urls}, store {store}{compilers}{example}");
 }
 
 /// The address by which this machine reaches a listener: for "all addresses", loopback.

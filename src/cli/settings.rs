@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use clap::{ArgMatches, Args};
 use wasm_exec::Limits;
-use wasm_exec_engine::EngineConfig;
+use wasm_exec_engine::{CompilerPlace, EngineConfig};
 use wasm_exec_server::{ApiKeys, ServerConfig};
 
 use calls::{CallOptions, CallSettings};
@@ -181,7 +181,7 @@ fn is_setting(name: &str) -> bool {
 }
 
 impl Settings {
-    /// The part that the engine is started with.
+    /// The part that the engine is started with. Where it compiles is not a setting.
     pub(crate) fn engine(&self) -> EngineConfig {
         let Self { calls, modules, capacity, .. } = self;
         EngineConfig {
@@ -194,6 +194,9 @@ impl Settings {
             concurrent_compilations: capacity.concurrent_compilations,
             queued_compilations: capacity.queued_compilations,
             compile_timeout: modules.compile_timeout.duration(),
+            compile_cpu: modules.compile_cpu.duration(),
+            compile_memory_bytes: modules.compile_memory.bytes(),
+            compiler: CompilerPlace::InProcess,
         }
     }
 

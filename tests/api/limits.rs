@@ -59,6 +59,8 @@ async fn the_limits_are_published() {
         "graph_modules": { "maximum": 64 },
         "graph_depth": { "maximum": 16 },
         "compile_timeout_ms": { "maximum": 60_000 },
+        "compile_cpu_ms": { "maximum": 60_000 },
+        "compile_memory_bytes": { "maximum": 2u64 << 30 },
     }));
 }
 

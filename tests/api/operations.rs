@@ -24,7 +24,8 @@ async fn the_index_leads_to_everything_and_each_link_works() {
 async fn it_is_alive_and_ready() {
     let server = Server::start().await;
     server.get("/healthz").await.answers(json!({ "status": "ok" }));
-    server.get("/readyz").await.answers(json!({ "status": "ok" }));
+    let compiler = json!({ "place": "in-process", "confinement": [] });
+    server.get("/readyz").await.answers(json!({ "status": "ok", "compiler": compiler }));
 }
 
 #[tokio::test]

@@ -50,6 +50,8 @@ fn the_defaults_are_the_documented_ones() {
         "graph-modules = 64",
         "graph-depth = 16",
         "compile-timeout = \"1m\"",
+        "compile-cpu = \"1m\"",
+        "compile-memory = \"2GiB\"",
         "connections = 10000",
         "client-connections = 1000",
         "bodies-bytes = \"512MiB\"",
@@ -69,7 +71,7 @@ fn the_defaults_are_the_documented_ones() {
             "{setting}"
         );
     }
-    assert_eq!(printed.lines().count(), 37);
+    assert_eq!(printed.lines().count(), 39);
 }
 
 #[test]

@@ -7,3 +7,5 @@ mod run;
 mod serve;
 mod support;
 mod tools;
+#[cfg(target_os = "linux")]
+mod workers;

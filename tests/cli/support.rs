@@ -171,19 +171,25 @@ impl Server {
 
     /// The answer to a request without a body.
     pub(crate) fn get(&self, path: &str) -> String {
-        self.ask(path, "")
+        self.answer(&format!("GET {path}"), "", "")
     }
 
     /// The same with an API key.
     pub(crate) fn get_with_key(&self, path: &str, key: &str) -> String {
-        self.ask(path, &format!("authorization: Bearer {key}\r\n"))
+        self.answer(&format!("GET {path}"), &format!("authorization: Bearer {key}\r\n"), "")
     }
 
-    fn ask(&self, path: &str, header: &str) -> String {
+    /// The answer to a request that registers a module in the text format.
+    pub(crate) fn put(&self, path: &str, wat: &str) -> String {
+        let head = format!("content-type: text/wat\r\ncontent-length: {}\r\n", wat.len());
+        self.answer(&format!("PUT {path}"), &head, wat)
+    }
+
+    fn answer(&self, request: &str, head: &str, body: &str) -> String {
         let mut stream = self.connect().unwrap();
         let host = self.address();
-        let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n{header}connection: close");
-        write!(stream, "{head}\r\n\r\n").unwrap();
+        let line = format!("{request} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
+        write!(stream, "{line}{head}\r\n{body}").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer

@@ -44,7 +44,7 @@ struct Bench {
 impl Bench {
     fn module(&self, wat: &str, limits: &CallLimits) -> Module {
         let wasm = text::parse(wat).expect("it is valid");
-        let compiled = self.engine.compile(Arc::new(wasm), Profile::of(limits));
+        let compiled = self.engine.compile(Arc::new(wasm), Profile::of(limits), None);
         self.runtime.block_on(compiled).expect("it compiles")
     }
 

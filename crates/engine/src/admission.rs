@@ -13,7 +13,7 @@ const MAXIMUM_WAIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Admission {
     places: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    waiting: Arc<AtomicUsize>,
     maximum_waiting: usize,
 }
 
@@ -31,8 +31,17 @@ impl Admission {
     pub(crate) fn new(places: u32, maximum_waiting: usize) -> Self {
         Self {
             places: Arc::new(Semaphore::new(places as usize)),
-            waiting: AtomicUsize::new(0),
+            waiting: Arc::default(),
             maximum_waiting,
+        }
+    }
+
+    /// Other places, for which those who wait count in the same queue.
+    pub(crate) fn with_same_queue(&self, places: u32) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(places as usize)),
+            waiting: Arc::clone(&self.waiting),
+            maximum_waiting: self.maximum_waiting,
         }
     }
 

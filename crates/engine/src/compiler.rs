@@ -1,19 +1,27 @@
-//! Turning Wasm into artifacts, on threads of lower priority and a bounded number at a time.
+//! Turning Wasm into artifacts: a bounded number at a time, on threads of this process or in child
+//! processes that confine themselves.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
+mod confinement;
+mod in_process;
+mod places;
+mod protocol;
+mod worker;
+mod workers;
+
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::admission::Admission;
 use crate::artifact::Artifact;
-use crate::background::{Background, lower_priority};
-use crate::config::{EngineConfig, Profile};
-use crate::profile::base_config;
-use crate::{WasmBytes, module};
+use crate::background::Background;
+use crate::config::{ClientKey, CompilerPlace, EngineConfig, Profile};
+use crate::{StartError, WasmBytes};
+use in_process::InProcess;
+use places::{Places, Turn};
+use workers::Workers;
 
-/// Modules of more bytes than this are compiled by several threads: for smaller ones, handing the
-/// functions out costs more than compiling them (docs/decisions.md has the prototype's figures).
-const PARALLEL_BYTES: usize = 64 << 10;
+pub use confinement::Confinement;
+pub use worker::{WorkerError, run_compile_worker};
 
 /// Why a module could not be compiled.
 #[derive(Debug, thiserror::Error)]
@@ -24,90 +32,99 @@ pub enum CompileError {
         /// The limit.
         limit: Duration,
     },
-    /// The compiler gave up: the module is valid, but beyond what it can translate.
+    /// It took too much processor time.
+    #[error("compiling takes more than {} s of processor time", limit.as_secs_f64())]
+    CpuLimit {
+        /// The limit.
+        limit: Duration,
+    },
+    /// It took too much memory.
+    #[error("compiling takes more than {limit} bytes of memory")]
+    MemoryLimit {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The compiler gave up: the module is invalid, or beyond what it can translate.
     #[error("the compiler gave up on this module")]
     Compiler(#[source] wasmtime::Error),
-    /// The compiler crashed.
-    #[error("the compiler crashed on this module")]
-    Crashed,
+    /// The compiler crashed, or was ended from outside.
+    #[error("the compiler failed on this module")]
+    Crashed {
+        /// What is known about it, for the log: signal, exit status, the end of what it printed.
+        report: String,
+    },
     /// The module is more than a place of the engine's pool holds.
     #[error("{0}")]
     Unsupported(String),
     /// As many modules as may be compiled or wait for it are.
     #[error("too many modules are being compiled")]
     Overloaded,
+    /// There is no compile worker, and none could be started. The module is not at fault.
+    #[error("cannot start a compile worker")]
+    Worker(#[source] io::Error),
 }
 
-/// Compiles modules of one profile.
+/// Compiles modules.
 #[derive(Debug)]
 pub(crate) struct Compiler {
-    profile: Profile,
-    config: EngineConfig,
-    /// Compiles on the calling thread.
-    serial: wasmtime::Engine,
-    /// Compiles on several threads; made when the first large module comes.
-    parallel: OnceLock<Parallel>,
+    places: Places,
+    way: Way,
+    timeout: Duration,
 }
 
 #[derive(Debug)]
-struct Parallel {
-    engine: wasmtime::Engine,
-    threads: rayon::ThreadPool,
+enum Way {
+    InProcess(Arc<InProcess>),
+    Workers(Box<Workers>),
 }
 
 impl Compiler {
-    pub(crate) fn new(config: EngineConfig, profile: Profile, engine: wasmtime::Engine) -> Self {
-        Self { profile, config, serial: engine, parallel: OnceLock::new() }
-    }
-
-    /// Compiles. Blocks for as long as that takes.
-    fn compile(&self, wasm: &[u8]) -> wasmtime::Result<Artifact> {
-        if wasm.len() <= PARALLEL_BYTES {
-            return module::compile(&self.serial, wasm);
-        }
-        let parallel = match self.parallel.get() {
-            Some(parallel) => parallel,
-            None => {
-                let made = Parallel::start(&self.config, self.profile)?;
-                self.parallel.get_or_init(|| made)
+    /// Makes a compiler; one that has workers starts the first of them, and waits for it.
+    ///
+    /// # Errors
+    ///
+    /// When that worker does not start.
+    pub(crate) fn start(config: &EngineConfig) -> Result<Self, StartError> {
+        let way = match &config.compiler {
+            CompilerPlace::InProcess => Way::InProcess(Arc::new(InProcess::new(config))),
+            CompilerPlace::Workers(command) => {
+                Way::Workers(Box::new(Workers::start(config, command.clone())?))
             }
         };
-        parallel.threads.install(|| module::compile(&parallel.engine, wasm))
+        Ok(Self { places: Places::new(config), way, timeout: config.compile_timeout })
     }
-}
 
-impl Parallel {
-    fn start(config: &EngineConfig, profile: Profile) -> wasmtime::Result<Self> {
-        let mut wasmtime = base_config(config, profile);
-        wasmtime.parallel_compilation(true);
-        let threads = rayon::ThreadPoolBuilder::new()
-            .num_threads(config.concurrent_compilations)
-            .thread_name(|index| format!("compiler-{index}"))
-            .start_handler(|_| lower_priority())
-            .build()?;
-        Ok(Self { engine: wasmtime::Engine::new(&wasmtime)?, threads })
+    /// What confines compiling; `None` if it happens in this process.
+    pub(crate) fn confinement(&self) -> Option<Confinement> {
+        match &self.way {
+            Way::InProcess(_) => None,
+            Way::Workers(workers) => Some(workers.confinement()),
+        }
     }
-}
 
-/// Compiles one module, waiting for a place and for the result.
-///
-/// A compilation that is given up on, by its caller or by the clock, keeps its place until it ends.
-pub(crate) async fn compile(
-    compiler: std::sync::Arc<Compiler>,
-    background: &Background,
-    admission: &Admission,
-    wasm: WasmBytes,
-) -> Result<Artifact, CompileError> {
-    let place = admission.enter(1).await.map_err(|_| CompileError::Overloaded)?;
-    let limit = compiler.config.compile_timeout;
-    let compiling = background.spawn_blocking(move || {
-        let _place = place;
-        // Some valid modules panic the compiler; they must not take a thread of the pool along.
-        catch_unwind(AssertUnwindSafe(|| compiler.compile(wasm.as_ref().as_ref())))
-    });
-    match tokio::time::timeout(limit, compiling).await {
-        Ok(Ok(Ok(result))) => result.map_err(CompileError::Compiler),
-        Ok(Ok(Err(_)) | Err(_)) => Err(CompileError::Crashed),
-        Err(_) => Err(CompileError::Timeout { limit }),
+    /// Waits for a turn.
+    pub(crate) async fn turn(&self, client: Option<ClientKey>) -> Result<Turn, CompileError> {
+        self.places.enter(client).await.map_err(|_| CompileError::Overloaded)
+    }
+
+    /// Compiles one module. The turn ends with the compilation.
+    pub(crate) async fn compile(
+        &self,
+        background: &Background,
+        turn: Turn,
+        profile: Profile,
+        wasm: WasmBytes,
+    ) -> Result<Artifact, CompileError> {
+        match &self.way {
+            Way::InProcess(compiler) => {
+                let compiler = Arc::clone(compiler);
+                in_process::compile(compiler, background, self.timeout, turn, profile, wasm).await
+            }
+            Way::Workers(workers) => {
+                let compiled = workers.compile(background, profile, (*wasm).as_ref()).await;
+                drop(turn);
+                compiled
+            }
+        }
     }
 }

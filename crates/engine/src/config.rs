@@ -1,5 +1,7 @@
 //! What an operator can set about running guests, and what a caller can set about one call.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Settings of an [`Engine`](crate::Engine), fixed for its life.
@@ -24,7 +26,42 @@ pub struct EngineConfig {
     pub queued_compilations: usize,
     /// How long a compilation may take before its callers are given up on.
     pub compile_timeout: Duration,
+    /// How much processor time a compilation may take, over all its threads, rounded up to whole
+    /// seconds. Kept by compile workers only.
+    pub compile_cpu: Duration,
+    /// How much memory a compilation may take, in bytes of address space beyond what an idle
+    /// compile worker has. Kept by compile workers only.
+    pub compile_memory_bytes: u64,
+    /// Where modules are compiled.
+    pub compiler: CompilerPlace,
 }
+
+/// Where modules are compiled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CompilerPlace {
+    /// On background threads of this process: nothing else is needed, but a module that costs the
+    /// compiler too much costs this process, and a thread that compiles cannot be ended.
+    #[default]
+    InProcess,
+    /// In child processes that confine themselves. The engine must then be started and used within
+    /// one Tokio runtime.
+    Workers(WorkerCommand),
+}
+
+/// What is executed to get a compile worker: a program that calls
+/// [`run_compile_worker`](crate::run_compile_worker), built from the same source as this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerCommand {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments, without its own name.
+    pub args: Vec<OsString>,
+}
+
+/// Tells clients apart, so that none takes all places of something; what it stands for is the
+/// caller's business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientKey(pub u64);
 
 impl Default for EngineConfig {
     fn default() -> Self {
@@ -38,6 +75,9 @@ impl Default for EngineConfig {
             concurrent_compilations: std::thread::available_parallelism().map_or(2, usize::from),
             queued_compilations: 256,
             compile_timeout: Duration::from_secs(60),
+            compile_cpu: Duration::from_secs(60),
+            compile_memory_bytes: 2 << 30,
+            compiler: CompilerPlace::InProcess,
         }
     }
 }

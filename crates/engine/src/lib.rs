@@ -15,7 +15,7 @@
 //!     r#"(module (func (export "double") (param i32) (result i32)
 //!          (i32.mul (local.get 0) (i32.const 2))))"#,
 //! )?;
-//! let module = engine.compile(Arc::new(wasm), Profile::Fast).await?;
+//! let module = engine.compile(Arc::new(wasm), Profile::Fast, None).await?;
 //! let program = Arc::new(engine.link(vec![GraphNode { module, links: Vec::new() }])?);
 //! let double = program.function("double").expect("it is exported");
 //! let limits =
@@ -59,8 +59,8 @@ use ticker::Ticker;
 
 pub use artifact::{ArtifactStore, WasmId};
 pub use call::{CallError, Values};
-pub use compiler::CompileError;
-pub use config::{CallLimits, EngineConfig, Profile};
+pub use compiler::{CompileError, Confinement, WorkerError, run_compile_worker};
+pub use config::{CallLimits, ClientKey, CompilerPlace, EngineConfig, Profile, WorkerCommand};
 pub use describe::{Description, Export, Import, InvalidModule, Item};
 pub use module::{Cost, Module};
 pub use outcome::{Failure, Frame, Outcome, Trap, TrapKind, Usage};
@@ -92,7 +92,7 @@ pub struct Engine {
     long_calls: Admission,
     guests: Arc<GuestMemory>,
     artifacts: ArtifactStore,
-    compilations: Admission,
+    compiler: Compiler,
     background: Background,
 }
 
@@ -103,7 +103,6 @@ struct Running {
     ticker: Ticker,
     engine: wasmtime::Engine,
     compatibility: u64,
-    compiler: Arc<Compiler>,
     /// As many slots of the pool as every call that is admitted has without asking.
     reserved_slots: u32,
     /// The rest of the pool, for calls that take more.
@@ -119,6 +118,9 @@ pub enum StartError {
     /// A thread could not be started.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
+    /// The first compile worker does not get ready.
+    #[error("cannot start a compile worker")]
+    Worker(#[source] std::io::Error),
 }
 
 /// What a call needs before it can run.
@@ -158,7 +160,6 @@ impl Running {
         Ok(Self {
             ticker: Ticker::start(engine.clone()).map_err(StartError::Thread)?,
             compatibility: module::compatibility(&engine),
-            compiler: Arc::new(Compiler::new(config.clone(), profile, engine.clone())),
             reserved_slots,
             slots: Admission::new(shared_slots, config.queued_calls),
             engine,
@@ -167,13 +168,13 @@ impl Running {
 }
 
 impl Engine {
-    /// Starts an engine.
+    /// Starts an engine. If it compiles in workers, this is called on a thread of the Tokio runtime
+    /// that will use it, and waits until the first worker is ready.
     ///
     /// # Errors
     ///
-    /// When address space cannot be reserved or threads cannot be started.
+    /// When address space cannot be reserved, or threads or a compile worker cannot be started.
     pub fn new(config: EngineConfig, artifacts: ArtifactStore) -> Result<Self, StartError> {
-        let compilations = u32::try_from(config.concurrent_compilations).unwrap_or(u32::MAX);
         let calls = u32::try_from(config.concurrent_calls).unwrap_or(u32::MAX);
         Ok(Self {
             fast: Running::start(&config, Profile::Fast)?,
@@ -183,7 +184,7 @@ impl Engine {
             long_calls: Admission::new(long_calls(calls), config.queued_calls),
             guests: Arc::new(GuestMemory::new(config.guest_memory)),
             artifacts,
-            compilations: Admission::new(compilations.max(1), config.queued_compilations),
+            compiler: Compiler::start(&config)?,
             background: Background::start(config.concurrent_compilations.max(1))
                 .map_err(StartError::Thread)?,
             config,
@@ -259,25 +260,35 @@ impl Engine {
         artifact.map(|artifact| module::load(engine, profile, artifact)).transpose()
     }
 
-    /// Compiles and loads a module.
+    /// What confines compiling; `None` if modules are compiled in this process.
+    pub fn confinement(&self) -> Option<Confinement> {
+        self.compiler.confinement()
+    }
+
+    /// Compiles and loads a module. `client` is whom it is for, if that is known: one client is
+    /// given at most half of the places.
     ///
     /// Once it has started, the compilation goes on even if the future is dropped.
     ///
     /// # Errors
     ///
-    /// When the compiler refuses the module or takes too long, the pool cannot hold it, or too many
-    /// modules are being compiled already.
+    /// When the compiler refuses the module, fails on it or needs more than it may have, the pool
+    /// cannot hold it, or too many modules are being compiled already.
     pub async fn compile(
         self: &Arc<Self>,
         wasm: WasmBytes,
         profile: Profile,
+        client: Option<ClientKey>,
     ) -> Result<Module, CompileError> {
-        let running = self
-            .running(profile)
-            .map_err(|error| CompileError::Compiler(wasmtime::Error::new(error)))?;
-        let compiler = Arc::clone(&running.compiler);
-        let artifact =
-            compiler::compile(compiler, &self.background, &self.compilations, wasm).await?;
+        let turn = self.compiler.turn(client).await?;
+        let this = Arc::clone(self);
+        // A task of its own, which nobody ends.
+        let compiling = tokio::spawn(async move {
+            this.compiler.compile(&this.background, turn, profile, wasm).await
+        });
+        let artifact = compiling
+            .await
+            .unwrap_or_else(|error| Err(CompileError::Crashed { report: error.to_string() }))?;
         self.load_artifact(artifact, profile)
             .await
             .map_err(|error| CompileError::Unsupported(error.root_cause().to_string()))

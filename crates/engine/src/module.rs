@@ -1,8 +1,6 @@
-//! Compiling a module and loading what was compiled: two steps, so that the first can happen in
-//! another process.
+//! Loading what was compiled.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 
 use crate::artifact::Artifact;
 use crate::config::Profile;
@@ -47,7 +45,11 @@ pub(crate) fn load(
 ) -> wasmtime::Result<Module> {
     // SAFETY: `deserialize` and `deserialize_open_file` must be given bytes that Wasmtime's own
     // `precompile_module` made and nobody changed. An `Artifact` is made in two places only. Bytes
-    // come straight from this process's compiler and stay in its memory. A file was checked through
+    // come straight from the compiler and stay in this process's memory: from a thread of this
+    // process, or from a compile worker, which is a child that executes our own program and answers
+    // over a pipe of which nobody else has an end, checked against a hash keyed for that worker. A
+    // worker that its input took over could break that; nothing but its confinement stands between,
+    // as it would for a thread without any (docs/decisions.md). A file was checked through
     // this same handle against a keyed hash of its whole content, made by a process of this data
     // directory from its compiler's output, under a key that only our user can read; such files are
     // replaced by renaming and removed by unlinking, never written in place, so the content under
@@ -62,16 +64,6 @@ pub(crate) fn load(
     let image = inner.image_range();
     let bytes = (image.end as usize - image.start as usize) as u64 + OVERHEAD_BYTES;
     Ok(Module { inner, profile, cost: Cost { bytes, mappings } })
-}
-
-/// Turns Wasm into native code. Blocks for as long as that takes.
-///
-/// # Errors
-///
-/// When the module is invalid or the compiler gives up on it.
-pub(crate) fn compile(engine: &wasmtime::Engine, wasm: &[u8]) -> wasmtime::Result<Artifact> {
-    let code = engine.precompile_module(wasm)?;
-    Ok(Artifact::Bytes(Arc::from(code)))
 }
 
 /// Identifies the engine's version and settings as far as generated code depends on them.

@@ -116,6 +116,7 @@ impl From<CompileError> for Error {
     fn from(error: CompileError) -> Self {
         match error {
             CompileError::Overloaded => Self::Overloaded,
+            error @ CompileError::Worker(_) => Self::Internal(Box::new(error)),
             error => Self::Compile(error),
         }
     }

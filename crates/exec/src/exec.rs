@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quick_cache::sync::Cache;
-use wasm_exec_engine::{CompileError, Description, Engine, GraphNode, Module, Profile, WasmId};
+use wasm_exec_engine::{
+    CompileError, Confinement, Description, Engine, GraphNode, Module, Profile, WasmId,
+};
 use wasm_exec_registry::{
     Digest, Graph, ListQuery, Manifest, Name, Page, Reference, Registry, RegistryError, View,
 };
@@ -86,6 +88,11 @@ impl Exec {
     /// The engine's settings.
     pub fn engine_config(&self) -> &wasm_exec_engine::EngineConfig {
         self.inner.engine.config()
+    }
+
+    /// What confines compiling; `None` if modules are compiled in this process.
+    pub fn confinement(&self) -> Option<Confinement> {
+        self.inner.engine.confinement()
     }
 
     /// Figures about what is kept.
@@ -304,15 +311,22 @@ impl Exec {
                 Some(sent) => sent.clone(),
                 None => self.blob(root, wasm).await?,
             };
-            match self.engine().compile(Arc::new(bytes.clone()), profile).await {
+            match self.engine().compile(Arc::new(bytes.clone()), profile, None).await {
                 Ok(module) => {
                     if sent.is_none() {
                         self.engine().keep(id, &module).await;
                     }
                     Ok(module)
                 }
-                Err(CompileError::Overloaded) => Err(Error::Overloaded),
-                Err(error) => Err(self.explain(error, &bytes).await),
+                Err(error @ (CompileError::Overloaded | CompileError::Worker(_))) => {
+                    Err(error.into())
+                }
+                Err(error) => {
+                    if let CompileError::Crashed { report } = &error {
+                        tracing::warn!(wasm.digest = %wasm, report, "the compiler failed");
+                    }
+                    Err(self.explain(error, &bytes).await)
+                }
             }
         };
         let module = cell.get_or_try_init(load).await?.clone();

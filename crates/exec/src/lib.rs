@@ -54,7 +54,8 @@ pub use values::{InvalidParams, Style};
 
 /// The engine's types that answers are made of.
 pub use wasm_exec_engine::{
-    CompileError, Description, EngineConfig, Export, Import, InvalidModule, Item, LinkError, Usage,
+    CompileError, Confinement, Description, EngineConfig, Export, Import, InvalidModule, Item,
+    LinkError, Usage,
 };
 /// The registry's types that requests and answers are made of.
 pub use wasm_exec_registry::{

@@ -28,6 +28,12 @@ pub(super) struct ModuleOptions {
     /// Time to compile a module [default: 1m]
     #[arg(long, env = "WASM_EXEC_COMPILE_TIMEOUT", value_name = "TIME")]
     compile_timeout: Option<Period>,
+    /// Processor time to compile a module, in whole seconds [default: 1m]
+    #[arg(long, env = "WASM_EXEC_COMPILE_CPU", value_name = "TIME")]
+    compile_cpu: Option<Period>,
+    /// Memory to compile a module [default: 2GiB]
+    #[arg(long, env = "WASM_EXEC_COMPILE_MEMORY", value_name = "SIZE")]
+    compile_memory: Option<Size>,
 }
 
 /// How large modules may be, and what they are linked to.
@@ -41,6 +47,10 @@ pub(crate) struct ModuleSettings {
     pub(crate) graph: GraphLimits,
     /// Time to compile a module.
     pub(crate) compile_timeout: Period,
+    /// Processor time to compile a module.
+    pub(crate) compile_cpu: Period,
+    /// Memory to compile a module.
+    pub(crate) compile_memory: Size,
 }
 
 impl ModuleOptions {
@@ -48,14 +58,32 @@ impl ModuleOptions {
         self,
         sources: &mut Sources<'_>,
     ) -> Result<ModuleSettings, SettingsError> {
-        let Self { wasm_bytes, request_bytes, graph_modules, graph_depth, compile_timeout } = self;
+        let Self {
+            wasm_bytes,
+            request_bytes,
+            graph_modules,
+            graph_depth,
+            compile_timeout,
+            compile_cpu,
+            compile_memory,
+        } = self;
         let wasm = sources.pick("wasm-bytes", wasm_bytes, Size::mib(32))?;
         let request = sources.pick("request-bytes", request_bytes, wasm.of_request())?;
         sources.at_most(("wasm-bytes", wasm), ("request-bytes", request))?;
         let modules = sources.pick("graph-modules", graph_modules, count(64))?.get();
         let depth = sources.pick("graph-depth", graph_depth, count(16))?.get();
-        let timeout = sources.pick("compile-timeout", compile_timeout, Period::seconds(60))?;
         let graph = GraphLimits { modules, depth };
-        Ok(ModuleSettings { wasm, request, graph, compile_timeout: timeout })
+        Ok(ModuleSettings {
+            wasm,
+            request,
+            graph,
+            compile_timeout: sources.pick(
+                "compile-timeout",
+                compile_timeout,
+                Period::seconds(60),
+            )?,
+            compile_cpu: sources.pick("compile-cpu", compile_cpu, Period::seconds(60))?,
+            compile_memory: sources.pick("compile-memory", compile_memory, Size::gib(2))?,
+        })
     }
 }

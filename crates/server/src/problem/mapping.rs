@@ -1,5 +1,7 @@
 //! Which problem each error of the use cases is. No wildcard arms: a new error has to be placed.
 
+use std::time::Duration;
+
 use serde_json::json;
 use wasm_exec::{
     CompileError, DeleteError, Error, GraphError, InvalidModule, InvalidParams, LinkError,
@@ -86,13 +88,24 @@ fn compile(error: CompileError, detail: String) -> Problem {
     match error {
         CompileError::Timeout { limit } => Problem::new(Code::CompileLimit, detail)
             .with("limit", "compile_timeout_ms")
-            .with("maximum", u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
-        CompileError::Compiler(_) | CompileError::Crashed => {
+            .with("maximum", milliseconds(limit)),
+        CompileError::CpuLimit { limit } => Problem::new(Code::CompileLimit, detail)
+            .with("limit", "compile_cpu_ms")
+            .with("maximum", milliseconds(limit)),
+        CompileError::MemoryLimit { limit } => Problem::new(Code::CompileLimit, detail)
+            .with("limit", "compile_memory_bytes")
+            .with("maximum", limit),
+        CompileError::Compiler(_) | CompileError::Crashed { .. } => {
             Problem::new(Code::CompileLimit, detail).with("limit", "compiler")
         }
         CompileError::Unsupported(_) => Problem::new(Code::UnsupportedFeature, detail),
         CompileError::Overloaded => Problem::new(Code::Overloaded, detail),
+        error @ CompileError::Worker(_) => internal(error),
     }
+}
+
+fn milliseconds(limit: Duration) -> u64 {
+    u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn link(error: LinkError, detail: String) -> Problem {

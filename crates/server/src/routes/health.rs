@@ -4,6 +4,7 @@ use axum::extract::State;
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
+use wasm_exec::Confinement;
 
 use crate::app::App;
 use crate::problem::{Code, Problem};
@@ -18,6 +19,32 @@ pub(crate) struct Health {
 
 const OK: Health = Health { status: "ok" };
 
+/// That the server can do its work, and how well it is protected while it does.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Readiness {
+    /// `ok`
+    status: &'static str,
+    compiler: Compiler,
+}
+
+/// Where modules are compiled.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Compiler {
+    /// `workers` (processes of their own) or `in-process`
+    place: &'static str,
+    /// What confines the workers, of `limits`, `landlock` and `seccomp`
+    confinement: Vec<&'static str>,
+}
+
+impl From<Option<Confinement>> for Compiler {
+    fn from(confinement: Option<Confinement>) -> Self {
+        match confinement {
+            Some(confinement) => Self { place: "workers", confinement: confinement.layers() },
+            None => Self { place: "in-process", confinement: Vec::new() },
+        }
+    }
+}
+
 /// Whether the server is alive
 #[utoipa::path(
     get, path = "/healthz", tag = "operations",
@@ -30,14 +57,15 @@ pub(crate) async fn get_health() -> Reply {
 /// Whether the server can do its work
 #[utoipa::path(
     get, path = "/readyz", tag = "operations",
-    responses((status = 200, description = "It can", body = Health)),
+    responses((status = 200, description = "It can", body = Readiness)),
 )]
 pub(crate) async fn get_readiness(State(app): State<App>) -> Handled {
     if app.is_shutting_down() {
         return Err(Problem::new(Code::ShuttingDown, "the server is shutting down"));
     }
     app.exec.check().await.map_err(wasm_exec::Error::Registry)?;
-    Ok(reply::json(StatusCode::OK, &OK))
+    let readiness = Readiness { status: "ok", compiler: app.exec.confinement().into() };
+    Ok(reply::json(StatusCode::OK, &readiness))
 }
 
 /// What the server counts

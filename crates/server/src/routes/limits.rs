@@ -1,5 +1,7 @@
 //! `GET /v1/limits`: what a request gets, and the most it can ask for with its key, if it has one.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
@@ -51,6 +53,10 @@ pub(crate) struct Limits {
     graph_depth: Fixed,
     /// Time to compile a module, in milliseconds.
     compile_timeout_ms: Fixed,
+    /// Processor time to compile a module, in milliseconds; whole seconds are counted.
+    compile_cpu_ms: Fixed,
+    /// Memory to compile a module, in bytes.
+    compile_memory_bytes: Fixed,
 }
 
 /// The operator's limits
@@ -66,6 +72,9 @@ pub(crate) async fn get_limits(
     accepts(&headers, &["application/json"])?;
     let setting = |Setting { default, maximum }| Limit { default: Some(default), maximum };
     let fixed = |maximum: usize| Fixed { maximum: maximum as u64 };
+    let milliseconds = |maximum: Duration| Fixed {
+        maximum: u64::try_from(maximum.as_millis()).unwrap_or(u64::MAX),
+    };
     let limits = caller.exec(&app).limits();
     let engine = app.exec.engine_config();
     let body = Limits {
@@ -79,9 +88,9 @@ pub(crate) async fn get_limits(
         request_bytes: Fixed { maximum: app.bodies.maximum() },
         graph_modules: fixed(limits.graph.modules),
         graph_depth: fixed(limits.graph.depth),
-        compile_timeout_ms: Fixed {
-            maximum: u64::try_from(engine.compile_timeout.as_millis()).unwrap_or(u64::MAX),
-        },
+        compile_timeout_ms: milliseconds(engine.compile_timeout),
+        compile_cpu_ms: milliseconds(engine.compile_cpu),
+        compile_memory_bytes: Fixed { maximum: engine.compile_memory_bytes },
     };
     Ok(reply::json(StatusCode::OK, &body))
 }

@@ -1,0 +1,226 @@
+//! The processes that compile: what they can reach, and that they end with their server.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::tempdir;
+
+use crate::support::Server;
+
+/// Longer than anything here takes on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const SERVE: &str = "-m -p 0 --listen 127.0.0.1";
+
+const DOUBLE: &str = r#"(module (func (export "double") (param i32) (result i32)
+    (i32.mul (local.get 0) (i32.const 2))))"#;
+
+/// A process that compiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Worker(i32);
+
+impl Worker {
+    /// Those of a server.
+    fn all(server: &Server) -> Vec<Self> {
+        let ids = fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok().map(Self));
+        let parent = format!("PPid:\t{}", server.process_id());
+        ids.filter(|worker| {
+            let status = worker.file("status").unwrap_or_default();
+            status.lines().any(|line| line == parent)
+        })
+        .collect()
+    }
+
+    /// The only one of a server.
+    #[track_caller]
+    fn only(server: &Server) -> Self {
+        match Self::all(server)[..] {
+            [worker] => worker,
+            ref workers => panic!("{workers:?}"),
+        }
+    }
+
+    fn path(self, name: &str) -> String {
+        format!("/proc/{}/{name}", self.0)
+    }
+
+    /// A file of `/proc`, while the process is there.
+    fn file(self, name: &str) -> Option<String> {
+        fs::read_to_string(self.path(name)).ok()
+    }
+
+    /// A line of its status.
+    fn status(self, name: &str) -> String {
+        let status = self.file("status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+        line.unwrap().to_owned()
+    }
+
+    /// The values of `/proc/…/stat`, from its state on.
+    fn figures(self) -> Option<Vec<String>> {
+        let stat = self.file("stat")?;
+        let (_, figures) = stat.rsplit_once(") ")?;
+        Some(figures.split(' ').map(ToOwned::to_owned).collect())
+    }
+
+    /// Whether it has ended, though nobody may have taken notice yet.
+    fn has_ended(self) -> bool {
+        self.figures().is_none_or(|figures| figures[0] == "Z")
+    }
+
+    /// Processor time, in the kernel's ticks.
+    fn ticks(self) -> u64 {
+        self.figures().map_or(0, |figures| figures[11].parse().unwrap())
+    }
+
+    fn kill(self) {
+        kill_process(Pid::from_raw(self.0).unwrap(), Signal::KILL).unwrap();
+    }
+}
+
+#[track_caller]
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// What costs a compiler much: a jump to one of many blocks, which take many values along.
+fn bomb() -> String {
+    let (targets, values) = (3000, 1000);
+    let labels: String = (0..targets).map(|label| format!("{label} ")).collect();
+    format!(
+        "(module (type $values (func (result {}))) (func (param i32) {} {} local.get 0 \
+         br_table {labels} {} {}))",
+        "i32 ".repeat(values),
+        "block (type $values) ".repeat(targets),
+        "i32.const 0 ".repeat(values),
+        "end ".repeat(targets),
+        "drop ".repeat(values),
+    )
+}
+
+/// The open files of a process: their numbers and what they are.
+fn files(process: &str) -> Vec<(String, String)> {
+    let files = fs::read_dir(format!("/proc/{process}/fd")).unwrap().filter_map(|file| {
+        let file = file.unwrap();
+        let target = fs::read_link(file.path()).ok()?;
+        Some((file.file_name().into_string().unwrap(), target.to_string_lossy().into_owned()))
+    });
+    files.collect()
+}
+
+#[test]
+fn a_worker_has_three_pipes_and_nothing_of_its_server() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), "-d data -p 0 --listen 127.0.0.1");
+    let worker = Worker::only(&server);
+    // What was open for every process before the server started is not the server's.
+    let inherited = files("self");
+    let (standard, others): (Vec<_>, Vec<_>) = files(&worker.0.to_string())
+        .into_iter()
+        .partition(|(number, _)| ["0", "1", "2"].contains(&number.as_str()));
+    assert!(standard.iter().all(|(_, target)| target.starts_with("pipe:")), "{standard:?}");
+    assert!(others.iter().all(|file| inherited.contains(file)), "{others:?}");
+    assert_eq!(worker.file("environ").unwrap(), "");
+}
+
+#[test]
+fn a_worker_is_confined_by_what_the_server_says() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), SERVE);
+    let worker = Worker::only(&server);
+    assert_eq!(worker.status("NoNewPrivs"), "1");
+    if server.line.contains("seccomp") {
+        assert_eq!(worker.status("Seccomp"), "2");
+    }
+    let limits = worker.file("limits").unwrap();
+    for limit in ["Max core file size", "Max open files", "Max file size", "Max processes"] {
+        let line = limits.lines().find_map(|line| line.strip_prefix(limit)).unwrap();
+        assert_eq!(line.split_whitespace().take(2).collect::<Vec<_>>(), ["0", "0"], "{limit}");
+    }
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max address space")).unwrap();
+    let bytes: u64 = line.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(bytes > 2 << 30, "{bytes}");
+    assert_eq!(worker.figures().unwrap()[16], "10", "its nice value");
+}
+
+#[test]
+fn no_worker_survives_its_server() {
+    for signal in [Signal::KILL, Signal::TERM] {
+        let directory = tempdir().unwrap();
+        let mut server = Server::start(directory.path(), SERVE);
+        let worker = Worker::only(&server);
+        server.signal(signal);
+        server.wait();
+        wait_until("the worker has ended", || worker.has_ended());
+    }
+}
+
+#[test]
+fn a_worker_that_compiles_does_not_survive_its_server_either() {
+    let directory = tempdir().unwrap();
+    let mut server = Server::start(directory.path(), SERVE);
+    let worker = Worker::only(&server);
+    let before = worker.ticks();
+    thread::scope(|scope| {
+        let address = server.address().to_owned();
+        // Nobody answers it.
+        scope.spawn(move || drop(send_bomb(&address)));
+        wait_until("the worker compiles", || worker.ticks() > before + 10);
+        server.signal(Signal::KILL);
+        server.wait();
+        wait_until("the worker has ended", || worker.has_ended());
+    });
+}
+
+/// Sends the bomb and waits until the connection ends.
+fn send_bomb(address: &str) -> std::io::Result<()> {
+    use std::io::{Read, Write};
+    let wat = bomb();
+    let mut stream = std::net::TcpStream::connect(address)?;
+    write!(
+        stream,
+        "PUT /v1/modules/bomb HTTP/1.1\r\nhost: {address}\r\ncontent-type: text/wat\r\n\
+         content-length: {}\r\n\r\n{wat}",
+        wat.len()
+    )?;
+    stream.read_to_end(&mut Vec::new()).map(drop)
+}
+
+#[test]
+fn an_idle_worker_that_is_killed_is_replaced() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), SERVE);
+    let worker = Worker::only(&server);
+    worker.kill();
+    wait_until("the worker has ended", || worker.has_ended());
+    let answer = server.put("/v1/modules/utils", DOUBLE);
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    assert_ne!(Worker::only(&server), worker);
+}
+
+#[test]
+fn a_worker_that_is_killed_while_it_compiles_costs_that_module_only() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), SERVE);
+    let worker = Worker::only(&server);
+    let before = worker.ticks();
+    let answer = thread::scope(|scope| {
+        let bomb = scope.spawn(|| server.put("/v1/modules/bomb", &bomb()));
+        wait_until("the worker compiles", || worker.ticks() > before + 10);
+        worker.kill();
+        bomb.join().unwrap()
+    });
+    assert!(answer.starts_with("HTTP/1.1 422 "), "{answer}");
+    assert!(answer.contains("compile-limit"), "{answer}");
+    assert!(answer.contains("the compiler failed on this module"), "{answer}");
+    let answer = server.put("/v1/modules/utils", DOUBLE);
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+}
