@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use clap::{ArgMatches, Args};
 use wasm_exec::Limits;
-use wasm_exec_engine::EngineConfig;
+use wasm_exec_engine::{EngineConfig, ModuleLimits};
 use wasm_exec_server::ServerConfig;
 
 use calls::{CallOptions, CallSettings};
@@ -192,6 +192,7 @@ impl Settings {
             concurrent_compilations: capacity.concurrent_compilations,
             queued_compilations: capacity.queued_compilations,
             compile_timeout: modules.compile_timeout.duration(),
+            module_limits: ModuleLimits::default(),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::artifact::Artifact;
 use crate::background::{Background, lower_priority};
 use crate::config::{EngineConfig, Profile};
 use crate::profile::base_config;
-use crate::{WasmBytes, module};
+use crate::{InvalidModule, WasmBytes, module};
 
 /// Modules of more bytes than this are compiled by several threads: for smaller ones, handing the
 /// functions out costs more than compiling them (docs/decisions.md has the prototype's figures).
@@ -18,6 +18,9 @@ const PARALLEL_BYTES: usize = 64 << 10;
 /// Why a module could not be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
+    /// The module exceeds the limits, or cannot be read.
+    #[error(transparent)]
+    Module(InvalidModule),
     /// It took too long.
     #[error("compiling takes longer than {} s", limit.as_secs_f64())]
     Timeout {

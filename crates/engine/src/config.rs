@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::door::ModuleLimits;
+
 /// Settings of an [`Engine`](crate::Engine), fixed for its life.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -22,6 +24,8 @@ pub struct EngineConfig {
     pub queued_compilations: usize,
     /// How long a compilation may take before its callers are given up on.
     pub compile_timeout: Duration,
+    /// What a module may have to be compiled at all.
+    pub module_limits: ModuleLimits,
 }
 
 impl Default for EngineConfig {
@@ -35,6 +39,7 @@ impl Default for EngineConfig {
             concurrent_compilations: std::thread::available_parallelism().map_or(2, usize::from),
             queued_compilations: 256,
             compile_timeout: Duration::from_secs(60),
+            module_limits: ModuleLimits::default(),
         }
     }
 }

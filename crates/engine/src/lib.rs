@@ -33,6 +33,7 @@ mod call;
 mod compiler;
 mod config;
 mod describe;
+mod door;
 mod limiter;
 mod module;
 mod outcome;
@@ -53,6 +54,7 @@ use background::Background;
 use call::Call;
 use compiler::Compiler;
 use describe::Bodies;
+use door::Refusal;
 use ticker::Ticker;
 
 pub use artifact::{ArtifactStore, WasmId};
@@ -60,6 +62,7 @@ pub use call::{CallError, Values};
 pub use compiler::CompileError;
 pub use config::{CallLimits, EngineConfig, Profile};
 pub use describe::{Description, Export, Import, InvalidModule, Item};
+pub use door::{LimitExceeded, ModuleLimit, ModuleLimits};
 pub use module::{Cost, Module};
 pub use outcome::{Failure, Frame, Outcome, Trap, TrapKind, Usage};
 pub use program::{Function, GraphNode, LinkError, Program};
@@ -70,6 +73,9 @@ pub type WasmBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// Artifacts of more bytes than this are checked and loaded off the threads that serve requests.
 const LARGE_ARTIFACT: u64 = 1 << 20;
+
+/// Wasm of more bytes than this is checked off the threads that serve requests.
+const LARGE_WASM: usize = 64 << 10;
 
 /// Compiles, links and calls modules. Cheap to share behind an [`Arc`].
 #[derive(Debug)]
@@ -154,16 +160,45 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// When the bytes are not a valid module, or use what is switched off here.
+    /// When the bytes are not a valid module, have more of something than may be compiled, or use
+    /// what is switched off here.
     pub fn validate(&self, wasm: &[u8]) -> Result<Description, InvalidModule> {
-        self.describe_with(wasm, Bodies::Validate)
+        // Limits first: validating takes time that grows with products as well.
+        match door::check(wasm, &self.config.module_limits) {
+            Err(Refusal::Limit(exceeded)) => Err(InvalidModule::Limit(exceeded)),
+            // The validator says it better.
+            Err(Refusal::Malformed(error)) => self
+                .describe_with(wasm, Bodies::Validate)
+                .and_then(|_| Err(describe::invalid(&error))),
+            Ok(()) => self.describe_with(wasm, Bodies::Validate),
+        }
     }
 
-    /// Says what a module exports and imports, without validating its functions' bodies again.
+    /// Checks a module that is about to be compiled against the limits, without validating it.
+    async fn check(self: &Arc<Self>, wasm: &WasmBytes) -> Result<(), CompileError> {
+        let (this, bytes) = (Arc::clone(self), Arc::clone(wasm));
+        let check = move || {
+            door::check((*bytes).as_ref(), &this.config.module_limits).map_err(|refusal| {
+                match refusal {
+                    Refusal::Limit(exceeded) => InvalidModule::Limit(exceeded),
+                    Refusal::Malformed(error) => describe::invalid(&error),
+                }
+            })
+        };
+        if (**wasm).as_ref().len() <= LARGE_WASM {
+            return check().map_err(CompileError::Module);
+        }
+        // It does not panic.
+        let checked = tokio::task::spawn_blocking(check).await;
+        checked.map_err(|_| CompileError::Crashed)?.map_err(CompileError::Module)
+    }
+
+    /// Says what a module exports and imports, without validating its functions' bodies or checking
+    /// its limits again.
     ///
     /// # Errors
     ///
-    /// As [`validate`](Self::validate).
+    /// When the bytes are not a valid module, or use what is switched off here.
     pub fn describe(&self, wasm: &[u8]) -> Result<Description, InvalidModule> {
         self.describe_with(wasm, Bodies::Trust)
     }
@@ -220,8 +255,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// When the compiler refuses the module or takes too long, the pool cannot hold it, or too many
-    /// modules are being compiled already.
+    /// When the module exceeds the limits, the compiler refuses it or takes too long, the pool cannot
+    /// hold it, or too many modules are being compiled already.
     pub async fn compile(
         self: &Arc<Self>,
         wasm: WasmBytes,
@@ -230,6 +265,7 @@ impl Engine {
         let running = self
             .running(profile)
             .map_err(|error| CompileError::Compiler(wasmtime::Error::new(error)))?;
+        self.check(&wasm).await?;
         let compiler = Arc::clone(&running.compiler);
         let artifact =
             compiler::compile(compiler, &self.background, &self.compilations, wasm).await?;

@@ -1,5 +1,7 @@
 //! `GET /v1/limits`: what a request gets, and the most it can ask for.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
@@ -50,6 +52,8 @@ pub(crate) struct Limits {
     graph_depth: Fixed,
     /// Time to compile a module, in milliseconds.
     compile_timeout_ms: Fixed,
+    /// What a module, or one of its functions, may have to be compiled at all.
+    module: BTreeMap<&'static str, Fixed>,
 }
 
 /// The operator's limits
@@ -77,6 +81,11 @@ pub(crate) async fn get_limits(State(app): State<App>, headers: HeaderMap) -> Ha
         compile_timeout_ms: Fixed {
             maximum: u64::try_from(engine.compile_timeout.as_millis()).unwrap_or(u64::MAX),
         },
+        module: engine
+            .module_limits
+            .iter()
+            .map(|(limit, maximum)| (limit.as_str(), Fixed { maximum }))
+            .collect(),
     };
     Ok(reply::json(StatusCode::OK, &body))
 }
