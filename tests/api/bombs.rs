@@ -103,5 +103,5 @@ async fn the_limits_of_modules_are_published() {
     server.put("/v1/modules/one").wat(answering(1)).await.created();
     let two = r#"(module (memory (export "a") 1) (memory (export "b") 1))"#;
     let refused = server.put("/v1/modules/two").wat(two).await.problem(422, "compile-limit");
-    refused.says(&["the module has 2 exports or more", "the maximum is 1"]).has_not("function");
+    refused.says(&["the module has at least 2 exports", "the maximum is 1"]).has_not("function");
 }

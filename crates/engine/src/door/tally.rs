@@ -26,8 +26,8 @@ impl fmt::Display for LimitExceeded {
             Some(function) => write!(f, "function {function}")?,
             None => f.write_str("the module")?,
         }
-        write!(f, " has {found} {} or more at offset {offset}", limit.what())?;
-        write!(f, "; the maximum is {maximum}")
+        write!(f, " has at least {found} {}", limit.what())?;
+        write!(f, "; the maximum is {maximum}, and is passed at offset {offset}")
     }
 }
 

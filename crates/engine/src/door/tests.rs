@@ -117,7 +117,7 @@ fn what_is_said_names_the_function_and_the_figures() {
     assert_eq!((exceeded.function, exceeded.found), (Some(2), 6));
     let text = exceeded.to_string();
     let expected = format!(
-        "function 2 has 6 locals times loops or more at offset {}; the maximum is 5",
+        "function 2 has at least 6 locals times loops; the maximum is 5, and is passed at offset {}",
         exceeded.offset
     );
     assert_eq!(text, expected);
