@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use clap::{ArgMatches, Args};
 use wasm_exec::Limits;
-use wasm_exec_engine::{CompilerPlace, EngineConfig};
+use wasm_exec_engine::{CompilerPlace, EngineConfig, ModuleLimits};
 use wasm_exec_server::{ApiKeys, ServerConfig};
 
 use calls::{CallOptions, CallSettings};
@@ -197,6 +197,7 @@ impl Settings {
             compile_cpu: modules.compile_cpu.duration(),
             compile_memory_bytes: modules.compile_memory.bytes(),
             compiler: CompilerPlace::InProcess,
+            module_limits: ModuleLimits::default(),
         }
     }
 

@@ -47,7 +47,7 @@ async fn a_limit_above_its_maximum_is_refused() {
 #[tokio::test]
 async fn the_limits_are_published() {
     let server = Server::start().await;
-    server.get("/v1/limits").await.answers(json!({
+    server.get("/v1/limits").await.ok(json!({
         "timeout_ms": { "default": 1000, "maximum": 60_000 },
         "memory_bytes": { "default": 64 << 20, "maximum": 256 << 20 },
         "fuel": { "default": null, "maximum": (1u64 << 53) - 1 },

@@ -6,6 +6,7 @@
 
 mod access;
 mod bodies;
+mod bombs;
 mod compiling;
 mod compression;
 mod download;

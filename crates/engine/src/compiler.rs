@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::artifact::Artifact;
 use crate::background::Background;
 use crate::config::{ClientKey, CompilerPlace, EngineConfig, Profile};
-use crate::{StartError, WasmBytes};
+use crate::{InvalidModule, StartError, WasmBytes};
 use in_process::InProcess;
 use places::{Places, Turn};
 use workers::Workers;
@@ -26,6 +26,9 @@ pub use worker::{WorkerError, run_compile_worker};
 /// Why a module could not be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
+    /// The module exceeds the limits, or cannot be read.
+    #[error(transparent)]
+    Module(InvalidModule),
     /// It took too long.
     #[error("compiling takes longer than {} s", limit.as_secs_f64())]
     Timeout {

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::door::ModuleLimits;
+
 /// Settings of an [`Engine`](crate::Engine), fixed for its life.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -34,6 +36,8 @@ pub struct EngineConfig {
     pub compile_memory_bytes: u64,
     /// Where modules are compiled.
     pub compiler: CompilerPlace,
+    /// What a module may have to be compiled at all.
+    pub module_limits: ModuleLimits,
 }
 
 /// Where modules are compiled.
@@ -78,6 +82,7 @@ impl Default for EngineConfig {
             compile_cpu: Duration::from_secs(60),
             compile_memory_bytes: 2 << 30,
             compiler: CompilerPlace::InProcess,
+            module_limits: ModuleLimits::default(),
         }
     }
 }

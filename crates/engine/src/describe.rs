@@ -9,6 +9,8 @@ use wasmparser::{
     TypeRef, ValidPayload, Validator, WasmFeatures,
 };
 
+use crate::door::LimitExceeded;
+
 /// What a module offers and needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
@@ -92,6 +94,9 @@ pub enum InvalidModule {
         /// What is used.
         reason: String,
     },
+    /// The bytes have more of something than may be compiled.
+    #[error(transparent)]
+    Limit(LimitExceeded),
 }
 
 /// Whether function bodies are validated too.
@@ -127,7 +132,7 @@ pub(crate) fn describe(
     })
 }
 
-fn invalid(error: &BinaryReaderError) -> InvalidModule {
+pub(crate) fn invalid(error: &BinaryReaderError) -> InvalidModule {
     InvalidModule::Invalid { offset: error.offset(), reason: error.message().to_owned() }
 }
 

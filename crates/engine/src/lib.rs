@@ -33,6 +33,7 @@ mod call;
 mod compiler;
 mod config;
 mod describe;
+mod door;
 mod limiter;
 mod module;
 mod outcome;
@@ -54,6 +55,7 @@ use background::Background;
 use call::{Call, FIRST_SLICE};
 use compiler::Compiler;
 use describe::Bodies;
+use door::Refusal;
 use limiter::GuestMemory;
 use ticker::Ticker;
 
@@ -62,6 +64,7 @@ pub use call::{CallError, Values};
 pub use compiler::{CompileError, Confinement, WorkerError, run_compile_worker};
 pub use config::{CallLimits, ClientKey, CompilerPlace, EngineConfig, Profile, WorkerCommand};
 pub use describe::{Description, Export, Import, InvalidModule, Item};
+pub use door::{LimitExceeded, ModuleLimit, ModuleLimits};
 pub use module::{Cost, Module};
 pub use outcome::{Failure, Frame, Outcome, Trap, TrapKind, Usage};
 pub use program::{Function, GraphNode, LinkError, Program};
@@ -75,6 +78,9 @@ const LARGE_ARTIFACT: u64 = 1 << 20;
 
 /// How many calls that are known to be long run at once for each core.
 const LONG_CALLS_PER_CORE: u32 = 16;
+
+/// Wasm of more bytes than this is checked off the threads that serve requests.
+const LARGE_WASM: usize = 64 << 10;
 
 /// Compiles, links and calls modules. Cheap to share behind an [`Arc`].
 #[derive(Debug)]
@@ -200,16 +206,47 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// When the bytes are not a valid module, or use what is switched off here.
+    /// When the bytes are not a valid module, have more of something than may be compiled, or use
+    /// what is switched off here.
     pub fn validate(&self, wasm: &[u8]) -> Result<Description, InvalidModule> {
-        self.describe_with(wasm, Bodies::Validate)
+        // Limits first: validating takes time that grows with products as well.
+        match door::check(wasm, &self.config.module_limits) {
+            Err(Refusal::Limit(exceeded)) => Err(InvalidModule::Limit(exceeded)),
+            // The validator says it better.
+            Err(Refusal::Malformed(error)) => self
+                .describe_with(wasm, Bodies::Validate)
+                .and_then(|_| Err(describe::invalid(&error))),
+            Ok(()) => self.describe_with(wasm, Bodies::Validate),
+        }
     }
 
-    /// Says what a module exports and imports, without validating its functions' bodies again.
+    /// Checks a module that is about to be compiled against the limits, without validating it.
+    async fn check(self: &Arc<Self>, wasm: &WasmBytes) -> Result<(), CompileError> {
+        let (this, bytes) = (Arc::clone(self), Arc::clone(wasm));
+        let check = move || {
+            door::check((*bytes).as_ref(), &this.config.module_limits).map_err(|refusal| {
+                match refusal {
+                    Refusal::Limit(exceeded) => InvalidModule::Limit(exceeded),
+                    Refusal::Malformed(error) => describe::invalid(&error),
+                }
+            })
+        };
+        if (**wasm).as_ref().len() <= LARGE_WASM {
+            return check().map_err(CompileError::Module);
+        }
+        // It does not panic.
+        let checked = tokio::task::spawn_blocking(check).await;
+        let checked =
+            checked.map_err(|error| CompileError::Crashed { report: error.to_string() })?;
+        checked.map_err(CompileError::Module)
+    }
+
+    /// Says what a module exports and imports, without validating its functions' bodies or checking
+    /// its limits again.
     ///
     /// # Errors
     ///
-    /// As [`validate`](Self::validate).
+    /// When the bytes are not a valid module, or use what is switched off here.
     pub fn describe(&self, wasm: &[u8]) -> Result<Description, InvalidModule> {
         self.describe_with(wasm, Bodies::Trust)
     }
@@ -272,14 +309,15 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// When the compiler refuses the module, fails on it or needs more than it may have, the pool
-    /// cannot hold it, or too many modules are being compiled already.
+    /// When the module exceeds the limits, the compiler refuses it, fails on it or needs more than it
+    /// may have, the pool cannot hold it, or too many modules are being compiled already.
     pub async fn compile(
         self: &Arc<Self>,
         wasm: WasmBytes,
         profile: Profile,
         client: Option<ClientKey>,
     ) -> Result<Module, CompileError> {
+        self.check(&wasm).await?;
         let turn = self.compiler.turn(client).await?;
         let this = Arc::clone(self);
         // A task of its own, which nobody ends.

@@ -1,5 +1,7 @@
 //! Why a use case could not be carried out.
 
+use std::sync::Arc;
+
 use wasm_exec_engine::{CompileError, InvalidModule, LinkError};
 use wasm_exec_registry::{
     DeleteError, Digest, GraphError, InvalidName, RegisterError, RegistryError,
@@ -20,7 +22,7 @@ pub enum Error {
     Module(#[source] InvalidModule),
     /// Compiling did not succeed.
     #[error(transparent)]
-    Compile(CompileError),
+    Compile(Arc<CompileError>),
     /// A module's initial memory is more than any call can have.
     #[error("the module starts with {bytes} bytes of memory; at most {maximum} are possible")]
     InitialMemory {
@@ -116,8 +118,9 @@ impl From<CompileError> for Error {
     fn from(error: CompileError) -> Self {
         match error {
             CompileError::Overloaded => Self::Overloaded,
+            CompileError::Module(invalid) => Self::Module(invalid),
             error @ CompileError::Worker(_) => Self::Internal(Box::new(error)),
-            error => Self::Compile(error),
+            error => Self::Compile(Arc::new(error)),
         }
     }
 }

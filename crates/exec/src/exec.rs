@@ -12,6 +12,7 @@ use wasm_exec_registry::{
 };
 
 use crate::error::Error;
+use crate::failures::{Failures, Subject};
 use crate::limits::{Limits, RequestedLimits};
 use crate::programs::{ModuleCell, Programs, ReadyProgram};
 use crate::source::Source;
@@ -36,6 +37,7 @@ struct Inner {
     engine: Arc<Engine>,
     limits: Limits,
     programs: Programs,
+    failures: Failures,
     references: Cache<Box<str>, Remembered>,
 }
 
@@ -60,6 +62,7 @@ impl Exec {
             engine: Arc::new(engine),
             limits,
             programs: Programs::new(&limits),
+            failures: Failures::new(),
             references: Cache::new(REMEMBERED_REFERENCES),
         };
         Self { inner: Arc::new(inner), registry, limits }
@@ -258,7 +261,13 @@ impl Exec {
         load: impl Future<Output = Result<Arc<ReadyProgram>, Error>> + Send + 'static,
     ) -> Result<Arc<ReadyProgram>, Error> {
         let this = self.clone();
-        let task = async move { this.inner.programs.get_or_load(digest, profile, load).await };
+        let key = (Subject::Program(digest), profile);
+        let task = async move {
+            let inner = &*this.inner;
+            // Of those who wait while one loads, each loads anew if that fails: the failure is found.
+            let load = inner.failures.or_try(key, load);
+            inner.programs.get_or_load(digest, profile, load).await
+        };
         tokio::spawn(task).await.map_err(internal)?
     }
 
@@ -302,7 +311,7 @@ impl Exec {
     ) -> Result<(ModuleCell, Module), Error> {
         let id = WasmId(*wasm.as_bytes());
         let cell = self.inner.programs.modules().cell(id, profile);
-        let load = async || {
+        let load = async {
             let kept = self.engine().load(id, profile).await.map_err(internal)?;
             if let Some(module) = kept {
                 return Ok(module);
@@ -329,6 +338,7 @@ impl Exec {
                 }
             }
         };
+        let load = || self.inner.failures.or_try((Subject::Module(wasm), profile), load);
         let module = cell.get_or_try_init(load).await?.clone();
         Ok((cell, module))
     }
@@ -357,7 +367,7 @@ impl Exec {
     async fn explain(&self, error: CompileError, wasm: &Bytes) -> Error {
         let maximum = self.inner.limits.memory_bytes.maximum;
         match (error, self.validate(wasm).await) {
-            (CompileError::Compiler(_), Err(invalid)) => invalid,
+            (CompileError::Compiler(_) | CompileError::Module(_), Err(invalid)) => invalid,
             (CompileError::Unsupported(_), Ok(Description { initial_memory: bytes, .. }))
                 if bytes > maximum =>
             {
@@ -367,8 +377,19 @@ impl Exec {
         }
     }
 
+    /// Validates and describes a module, unless it is known to be invalid.
+    pub(crate) async fn validate_once(
+        &self,
+        wasm: &Bytes,
+        digest: Digest,
+    ) -> Result<Description, Error> {
+        // Whether a module is valid does not depend on the profile.
+        let key = (Subject::Module(digest), Profile::Fast);
+        self.inner.failures.or_try(key, self.validate(wasm)).await
+    }
+
     /// Validates and describes a module.
-    pub(crate) async fn validate(&self, wasm: &Bytes) -> Result<Description, Error> {
+    async fn validate(&self, wasm: &Bytes) -> Result<Description, Error> {
         if wasm.len() <= LARGE_WASM {
             return self.engine().validate(wasm).map_err(Error::Module);
         }

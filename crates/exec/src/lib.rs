@@ -36,6 +36,7 @@ mod call;
 mod describe;
 mod error;
 mod exec;
+mod failures;
 mod limits;
 mod programs;
 mod register;
@@ -55,7 +56,7 @@ pub use values::{InvalidParams, Style};
 /// The engine's types that answers are made of.
 pub use wasm_exec_engine::{
     CompileError, Confinement, Description, EngineConfig, Export, Import, InvalidModule, Item,
-    LinkError, Usage,
+    LimitExceeded, LinkError, ModuleLimit, ModuleLimits, Usage,
 };
 /// The registry's types that requests and answers are made of.
 pub use wasm_exec_registry::{

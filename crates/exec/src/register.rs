@@ -61,9 +61,10 @@ impl Exec {
         links: Links,
     ) -> Result<Registered, Error> {
         let name: Option<Name> = name.map(str::parse).transpose()?;
-        let description = self.validate(&wasm).await?;
+        let digest = Digest::of(&wasm);
+        let description = self.validate_once(&wasm, digest).await?;
         let links = self.resolve_links(links, &description).await?;
-        let manifest = Manifest { links, wasm: Digest::of(&wasm) };
+        let manifest = Manifest { links, wasm: digest };
         let ready = self.inline_program(&manifest, &wasm, Profile::Fast).await?;
         let blob = manifest.wasm;
         let registration = Registration { name: name.clone(), links: manifest.links, wasm };
@@ -79,7 +80,7 @@ impl Exec {
     pub(crate) async fn manifest(&self, wasm: &Bytes, links: Links) -> Result<Manifest, Error> {
         let mut manifest = Manifest { links: BTreeMap::new(), wasm: Digest::of(wasm) };
         if !links.is_empty() {
-            let description = self.validate(wasm).await?;
+            let description = self.validate_once(wasm, manifest.wasm).await?;
             manifest.links = self.resolve_links(links, &description).await?;
         }
         Ok(manifest)

@@ -71,7 +71,7 @@ codes! {
     UnsupportedFeature "unsupported-feature" UNPROCESSABLE_ENTITY "Unsupported feature"
         "The module is valid WebAssembly, but uses a part of it that is switched off here, or more of something than a call can have.";
     CompileLimit "compile-limit" UNPROCESSABLE_ENTITY "Compile limit"
-        "The module takes more time or memory to compile than is allowed, or the compiler gives up or fails on it. The member `limit` says which, and `maximum` how much is allowed.";
+        "The module has more of something than is compiled, takes more time or memory to compile than is allowed, or the compiler gives up or fails on it. The member `limit` says which limit it is, and `maximum` how much is allowed; `GET /v1/limits` lists those of modules under `module`.";
     LinkError "link-error" UNPROCESSABLE_ENTITY "Link error"
         "An import is not satisfied, or by something of another type, or a link is not used, or the linked graph is too large. The detail says which import and what was found.";
     InvalidParams "invalid-params" UNPROCESSABLE_ENTITY "Invalid parameters"

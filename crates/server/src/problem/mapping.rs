@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use wasm_exec::{
-    CompileError, DeleteError, Error, GraphError, InvalidModule, InvalidParams, LinkError,
-    NameTakenReason, RegisterError, RegistryError, SourceError, StorageError,
+    CompileError, DeleteError, Error, GraphError, InvalidModule, InvalidParams, LimitExceeded,
+    LinkError, NameTakenReason, RegisterError, RegistryError, SourceError, StorageError,
 };
 
 use super::{Code, Problem};
@@ -26,7 +26,8 @@ impl From<Error> for Problem {
                     None => problem,
                 }
             }
-            Error::Compile(error) => compile(error, detail),
+            Error::Module(InvalidModule::Limit(exceeded)) => module_limit(exceeded, detail),
+            Error::Compile(error) => compile(&error, detail),
             Error::InitialMemory { bytes, maximum } => {
                 problem(Code::MemoryLimit).with("initial_bytes", bytes).with("maximum", maximum)
             }
@@ -84,23 +85,37 @@ fn source(error: SourceError, detail: String) -> Problem {
     }
 }
 
-fn compile(error: CompileError, detail: String) -> Problem {
+fn module_limit(exceeded: LimitExceeded, detail: String) -> Problem {
+    let LimitExceeded { limit, found, maximum, function, offset } = exceeded;
+    let problem = Problem::new(Code::CompileLimit, detail)
+        .with("limit", limit.as_str())
+        .with("found", found)
+        .with("maximum", maximum)
+        .with("offset", offset);
+    match function {
+        Some(function) => problem.with("function", function),
+        None => problem,
+    }
+}
+
+fn compile(error: &CompileError, detail: String) -> Problem {
     match error {
         CompileError::Timeout { limit } => Problem::new(Code::CompileLimit, detail)
             .with("limit", "compile_timeout_ms")
-            .with("maximum", milliseconds(limit)),
+            .with("maximum", milliseconds(*limit)),
         CompileError::CpuLimit { limit } => Problem::new(Code::CompileLimit, detail)
             .with("limit", "compile_cpu_ms")
-            .with("maximum", milliseconds(limit)),
+            .with("maximum", milliseconds(*limit)),
         CompileError::MemoryLimit { limit } => Problem::new(Code::CompileLimit, detail)
             .with("limit", "compile_memory_bytes")
-            .with("maximum", limit),
+            .with("maximum", *limit),
+        CompileError::Module(_) => Problem::new(Code::InvalidWasm, detail),
         CompileError::Compiler(_) | CompileError::Crashed { .. } => {
             Problem::new(Code::CompileLimit, detail).with("limit", "compiler")
         }
         CompileError::Unsupported(_) => Problem::new(Code::UnsupportedFeature, detail),
         CompileError::Overloaded => Problem::new(Code::Overloaded, detail),
-        error @ CompileError::Worker(_) => internal(error),
+        CompileError::Worker(_) => internal(detail),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `GET /v1/limits`: what a request gets, and the most it can ask for with its key, if it has one.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -57,6 +58,8 @@ pub(crate) struct Limits {
     compile_cpu_ms: Fixed,
     /// Memory to compile a module, in bytes.
     compile_memory_bytes: Fixed,
+    /// What a module, or one of its functions, may have to be compiled at all.
+    module: BTreeMap<&'static str, Fixed>,
 }
 
 /// The operator's limits
@@ -91,6 +94,11 @@ pub(crate) async fn get_limits(
         compile_timeout_ms: milliseconds(engine.compile_timeout),
         compile_cpu_ms: milliseconds(engine.compile_cpu),
         compile_memory_bytes: Fixed { maximum: engine.compile_memory_bytes },
+        module: engine
+            .module_limits
+            .iter()
+            .map(|(limit, maximum)| (limit.as_str(), Fixed { maximum }))
+            .collect(),
     };
     Ok(reply::json(StatusCode::OK, &body))
 }
