@@ -91,7 +91,8 @@ limits! {
     LocalsTimesBlocks "locals_times_blocks" 50_000_000 "locals times blocks";
     /// Loops. Each has code of its own that lets a call be interrupted.
     Loops "loops" 5_000 "loops";
-    /// Loops inside each other: analysing them takes time that grows with the square of their depth.
+    /// Loops inside each other: analysing them takes time that grows faster than the square of their
+    /// depth.
     LoopNesting "loop_nesting" 500 "loops inside each other";
     /// Locals times loops: each local may need a value of its own in each loop.
     LocalsTimesLoops "locals_times_loops" 5_000_000 "locals times loops";
