@@ -18,11 +18,15 @@ fn workers(program: impl Into<PathBuf>) -> CompilerPlace {
     CompilerPlace::Workers(WorkerCommand { program: program.into(), args })
 }
 
-/// A server that compiles as the binary's does, two modules at once.
+/// A server that compiles as the binary's does, two modules at once, and whatever it is sent: so that
+/// bombs get as far as the compiler.
 async fn with_workers(change: impl FnOnce(&mut EngineConfig)) -> Server {
     Server::with(|setup| {
         setup.engine.compiler = workers(PROGRAM);
         setup.engine.concurrent_compilations = 2;
+        let limits = setup.engine.module_limits;
+        setup.engine.module_limits =
+            limits.iter().fold(limits, |limits, (limit, _)| limits.with(limit, u64::MAX));
         change(&mut setup.engine);
     })
     .await
