@@ -6,6 +6,7 @@
 
 mod calls;
 mod capacity;
+mod clients;
 mod listening;
 mod modules;
 mod process;
@@ -21,10 +22,11 @@ use std::time::Duration;
 use clap::{ArgMatches, Args};
 use wasm_exec::Limits;
 use wasm_exec_engine::{CompilerPlace, EngineConfig, ModuleLimits};
-use wasm_exec_server::{ApiKeys, ServerConfig};
+use wasm_exec_server::{ApiKeys, ClientLimits, ServerConfig};
 
 use calls::{CallOptions, CallSettings};
 use capacity::{Capacity, CapacityOptions};
+use clients::ClientOptions;
 use listening::{Listening, ListeningOptions};
 use modules::{ModuleOptions, ModuleSettings};
 use process::ProcessOptions;
@@ -58,6 +60,8 @@ pub(crate) struct Options {
     #[command(flatten)]
     modules: ModuleOptions,
     #[command(flatten)]
+    clients: ClientOptions,
+    #[command(flatten)]
     capacity: CapacityOptions,
 }
 
@@ -72,6 +76,7 @@ pub(crate) struct Settings {
     pub(crate) process: Process,
     calls: CallSettings,
     modules: ModuleSettings,
+    clients: ClientLimits,
     capacity: Capacity,
     /// Every setting's value, and where it comes from.
     pub(crate) lines: Vec<Line>,
@@ -160,16 +165,17 @@ impl Options {
     ///
     /// When the file is no good, or settings contradict each other.
     pub(crate) fn resolve(self, matches: &ArgMatches) -> Result<Settings, SettingsError> {
-        let Self { config, listening, storage, process, calls, modules, capacity } = self;
+        let Self { config, listening, storage, process, calls, modules, clients, capacity } = self;
         let mut sources = Sources::open(matches, config, is_setting)?;
         let listening = listening.resolve(&mut sources)?;
         let storage = storage.resolve(&mut sources)?;
         let process = process.resolve(&mut sources)?;
         let calls = calls.resolve(&mut sources)?;
         let modules = modules.resolve(&mut sources)?;
+        let clients = clients.resolve(&mut sources)?;
         let capacity = capacity.resolve(&mut sources, modules.request)?;
         let lines = sources.into_lines();
-        Ok(Settings { listening, storage, process, calls, modules, capacity, lines })
+        Ok(Settings { listening, storage, process, calls, modules, clients, capacity, lines })
     }
 }
 
@@ -229,7 +235,7 @@ impl Settings {
             bodies_bytes: capacity.bodies.bytes(),
             body_timeout: BODY_TIMEOUT,
             connections: capacity.connections,
-            connections_per_client: capacity.client_connections,
+            client: self.clients,
             drain: DRAIN,
             ..ServerConfig::default()
         }
@@ -284,6 +290,6 @@ mod tests {
         assert_eq!(server.request_bytes, default.request_bytes);
         assert_eq!(server.bodies_bytes, default.bodies_bytes);
         assert_eq!(server.connections, default.connections);
-        assert_eq!(server.connections_per_client, default.connections_per_client);
+        assert_eq!(server.client, default.client);
     }
 }

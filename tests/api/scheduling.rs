@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
+use wasm_exec_server::ClientLimits;
 
 use crate::support::eventually;
 use crate::support::guests::{DOUBLE, DOUBLE_HEX, UNRULY, adding};
@@ -249,4 +250,61 @@ async fn a_head_that_comes_too_slowly_and_silence_end_a_connection() {
     for connection in [&mut slow, &mut silent, &mut kept] {
         assert!(connection.next_response().await.is_none(), "it is closed");
     }
+}
+
+/// A server that binds clients on this machine, too.
+async fn with_client_limits(change: impl FnOnce(&mut ClientLimits)) -> Server {
+    Server::with(|setup| {
+        setup.server.client.loopback = true;
+        change(&mut setup.server.client);
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_client_that_asks_too_often_is_told_when_to_come_again() {
+    let server = with_client_limits(|client| client.requests_per_second = 1).await;
+    let limited = eventually("it is too much", async || {
+        let response = server.get("/v1/limits").await;
+        (response.status == 429).then_some(response)
+    })
+    .await;
+    limited.has_header("retry-after", "1").problem(429, "rate-limited");
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        server.get(path).await.has_status(200);
+    }
+    // The client's bucket fills again.
+    eventually("it may ask again", async || {
+        (server.get("/v1/limits").await.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_has_a_bounded_number_of_requests_and_connections() {
+    let server = with_client_limits(|client| {
+        client.requests = 1;
+        client.connections = 2;
+    })
+    .await;
+    let body = json!({ "wat": DOUBLE, "function": "double", "params": [2] }).to_string();
+    let mut running = server.connect().await;
+    running
+        .send(format!(
+            "POST /v1/call HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+            body.len()
+        ))
+        .await;
+    running.response().await.has_status(100);
+    let get = "GET /v1/limits HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut second = server.connect().await;
+    second.send(get).await;
+    second.response().await.problem(429, "rate-limited");
+    let mut third = server.connect().await;
+    assert!(third.next_response().await.is_none(), "it is closed");
+    running.send(&body).await;
+    running.response().await.ok(json!({ "results": [4] }));
+    second.send(get).await;
+    second.response().await.has_status(200);
 }

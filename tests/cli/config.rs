@@ -54,6 +54,9 @@ fn the_defaults_are_the_documented_ones() {
         "compile-memory = \"2GiB\"",
         "connections = 10000",
         "client-connections = 1000",
+        "client-requests = 256",
+        "client-requests-per-second = 1000",
+        "limit-loopback = false",
         "bodies-bytes = \"512MiB\"",
         "concurrent-calls = 256",
         "queued-calls = 1024",
@@ -71,7 +74,7 @@ fn the_defaults_are_the_documented_ones() {
             "{setting}"
         );
     }
-    assert_eq!(printed.lines().count(), 39);
+    assert_eq!(printed.lines().count(), 42);
 }
 
 #[test]

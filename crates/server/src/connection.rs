@@ -8,6 +8,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -17,7 +19,9 @@ use tokio::net::TcpStream;
 
 pub(crate) use activity::{Activity, Order, Phase, Snapshot};
 
-use crate::serve::Service;
+use crate::client::Client;
+use crate::connections::Admitted;
+use crate::serve::{ResponseBody, Service};
 use watched::Watched;
 
 /// How many requests one HTTP/2 connection may have open.
@@ -34,7 +38,8 @@ const HTTP2_WINDOW: u32 = 256 << 10;
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves a connection until the client ends it, or the server by its [`Activity`].
-pub(crate) async fn serve(stream: TcpStream, service: Service, activity: Arc<Activity>) {
+pub(crate) async fn serve(stream: TcpStream, service: Service, admitted: &Admitted) {
+    let activity = &admitted.activity;
     // Answers are written at once, so there is nothing that waiting for more could join.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no delay could not be set");
@@ -45,15 +50,15 @@ pub(crate) async fn serve(stream: TcpStream, service: Service, activity: Arc<Act
         first = first_bytes(&stream) => first,
         () = activity.ordered() => return,
     };
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
-    let service = Arc::new(service);
-    let answering = Arc::clone(&activity);
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(activity)));
+    let answering = Arc::new(Answering {
+        service,
+        activity: Arc::clone(activity),
+        client: admitted.client.clone(),
+    });
     let service = service_fn(move |request| {
-        let (service, activity) = (Arc::clone(&service), Arc::clone(&answering));
-        async move {
-            let _running = activity.begin();
-            Ok::<_, Infallible>(service.answer(request).await)
-        }
+        let answering = Arc::clone(&answering);
+        async move { Ok::<_, Infallible>(answering.answer(request).await) }
     });
     let ended = if could_be_http2(&first) {
         let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -66,7 +71,7 @@ pub(crate) async fn serve(stream: TcpStream, service: Service, activity: Arc<Act
             .initial_stream_window_size(HTTP2_WINDOW)
             .max_send_buf_size(HTTP2_WINDOW as usize);
         let connection = builder.serve_connection(io, service).into_owned();
-        until_ordered(connection, &activity).await
+        until_ordered(connection, activity).await
     } else {
         // One write for head and body costs the kernel less than one of two pieces.
         let connection = http1::Builder::new()
@@ -74,11 +79,25 @@ pub(crate) async fn serve(stream: TcpStream, service: Service, activity: Arc<Act
             .max_buf_size(HEAD_BYTES)
             .writev(false)
             .serve_connection(io, service);
-        until_ordered(connection, &activity).await.map_err(Into::into)
+        until_ordered(connection, activity).await.map_err(Into::into)
     };
     // A broken connection is the client's affair.
     if let Err(error) = ended {
         tracing::debug!(error = &*error as &dyn std::error::Error, "a connection ended");
+    }
+}
+
+/// What answers a connection's requests.
+struct Answering {
+    service: Service,
+    activity: Arc<Activity>,
+    client: Option<Arc<Client>>,
+}
+
+impl Answering {
+    async fn answer(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+        let _running = self.activity.begin();
+        self.service.answer(request, self.client.as_deref()).await
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::client::{Client, ClientLimits, Network};
 use crate::connection::{Activity, Phase, Snapshot};
 
 /// How often connections are looked at, so how much later than its time one may be closed.
@@ -17,13 +18,16 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// all are looked through only once for so many.
 const CANDIDATES: usize = 64;
 
+/// How many clients are known, those without a connection included, which are forgotten beyond that.
+const CLIENTS: usize = 65_536;
+
 /// Bounds on connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnectionLimits {
     /// How many may be open.
     pub(crate) total: usize,
-    /// How many may be open to one client.
-    pub(crate) per_client: usize,
+    /// What one client may do.
+    pub(crate) client: ClientLimits,
     /// How long a request's head may take to arrive.
     pub(crate) head_timeout: Duration,
     /// How long nothing may be asked, and how long an answer's next piece may wait to be taken.
@@ -53,7 +57,7 @@ struct Open {
     entries: HashMap<u64, Entry>,
     /// How many are open and not told to close: in all, and by client.
     counted: usize,
-    clients: HashMap<Client, usize>,
+    clients: HashMap<Network, Known>,
     /// Connections on which no request ran when all were looked through, the oldest first.
     candidates: VecDeque<(u64, Snapshot)>,
     finishing: bool,
@@ -62,7 +66,7 @@ struct Open {
 #[derive(Debug)]
 struct Entry {
     activity: Arc<Activity>,
-    client: Client,
+    network: Network,
     seen: Snapshot,
     /// Since when it has been as it was seen.
     since: Instant,
@@ -70,20 +74,11 @@ struct Entry {
     closing: bool,
 }
 
-/// Who connects: an IPv4 address, or the 64-bit network of an IPv6 address, which is what one
-/// customer of a provider has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Client(IpAddr);
-
-impl Client {
-    fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V6(address) if !address.is_loopback() => {
-                Self(IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()))
-            }
-            address => Self(address),
-        }
-    }
+/// A client and its open connections.
+#[derive(Debug)]
+struct Known {
+    client: Arc<Client>,
+    connections: usize,
 }
 
 /// An open connection. Dropping it says that it has ended.
@@ -92,6 +87,8 @@ pub(crate) struct Admitted {
     connections: Arc<Connections>,
     id: u64,
     pub(crate) activity: Arc<Activity>,
+    /// Whom it is from; `None` is not bound by limits.
+    pub(crate) client: Option<Arc<Client>>,
 }
 
 impl Connections {
@@ -106,14 +103,14 @@ impl Connections {
     ///
     /// When it is to be closed at once.
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Admitted, Refusal> {
-        let client = Client::of(address);
+        let (network, limits) = (Network::of(address), &self.limits);
+        let bound = limits.client.loopback || !network.is_loopback();
         let mut open = self.open();
-        let of_client = open.clients.get(&client).copied().unwrap_or_default();
-        // Programs on this machine are the operator's.
-        if of_client >= self.limits.per_client && !client.0.is_loopback() {
+        let known = open.clients.get(&network).map_or(0, |known| known.connections);
+        if bound && known >= limits.client.connections {
             return Err(Refusal::Client);
         }
-        if open.counted >= self.limits.total && !open.make_room() {
+        if open.counted >= limits.total && !open.make_room() {
             return Err(Refusal::Full);
         }
         let activity = Arc::new(Activity::default());
@@ -123,16 +120,24 @@ impl Connections {
         let id = open.next;
         open.next += 1;
         open.counted += 1;
-        *open.clients.entry(client).or_default() += 1;
+        if open.clients.len() >= CLIENTS {
+            open.clients.retain(|_, known| known.connections > 0);
+        }
+        let known = open.clients.entry(network).or_insert_with(|| Known {
+            client: Arc::new(Client::new(&limits.client)),
+            connections: 0,
+        });
+        known.connections += 1;
+        let client = bound.then(|| Arc::clone(&known.client));
         let entry = Entry {
             activity: Arc::clone(&activity),
-            client,
+            network,
             seen: activity.snapshot(),
             since: Instant::now(),
             closing: false,
         };
         open.entries.insert(id, entry);
-        Ok(Admitted { connections: Arc::clone(self), id, activity })
+        Ok(Admitted { connections: Arc::clone(self), id, activity, client })
     }
 
     /// Closes, for as long as it is polled, connections that do nothing or too little for too long.
@@ -177,7 +182,7 @@ impl Drop for Admitted {
         if let Some(entry) = open.entries.remove(&self.id)
             && !entry.closing
         {
-            open.leave(entry.client);
+            open.leave(entry.network);
         }
         drop(open);
         self.connections.changed.notify_waiters();
@@ -235,25 +240,25 @@ impl Open {
         for id in late {
             self.close(id);
         }
+        // One that left is known until it could make as many requests as a new one: otherwise it would
+        // only have to come again.
+        self.clients.retain(|_, known| known.connections > 0 || !known.client.is_at_rest());
     }
 
     fn close(&mut self, id: u64) {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.closing = true;
             entry.activity.close();
-            let client = entry.client;
-            self.leave(client);
+            let network = entry.network;
+            self.leave(network);
         }
     }
 
     /// Counts a connection less.
-    fn leave(&mut self, client: Client) {
+    fn leave(&mut self, network: Network) {
         self.counted -= 1;
-        if let Some(count) = self.clients.get_mut(&client) {
-            *count -= 1;
-            if *count == 0 {
-                self.clients.remove(&client);
-            }
+        if let Some(known) = self.clients.get_mut(&network) {
+            known.connections -= 1;
         }
     }
 }
@@ -269,9 +274,12 @@ mod tests {
 
     fn connections(total: usize, per_client: usize) -> Arc<Connections> {
         let timeout = Duration::from_secs(60);
-        let limits =
-            ConnectionLimits { total, per_client, head_timeout: timeout, idle_timeout: timeout };
-        Arc::new(Connections::new(limits))
+        Arc::new(Connections::new(ConnectionLimits {
+            total,
+            client: ClientLimits { connections: per_client, ..ClientLimits::default() },
+            head_timeout: timeout,
+            idle_timeout: timeout,
+        }))
     }
 
     fn is_closed(connection: &Admitted) -> bool {

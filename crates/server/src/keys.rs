@@ -7,7 +7,6 @@
 
 mod file;
 mod quota;
-mod rate;
 mod record;
 mod scope;
 mod token;
@@ -24,10 +23,10 @@ use wasm_exec::{Digest, Exec, View};
 
 use crate::caller::Caller;
 use crate::problem::{Code, Problem, chain};
+use crate::rate::{self, Bucket, Rate};
 use file::Stamp;
 pub use file::{InvalidKeyFile, KeyFile, KeyFileError, NamespaceRecord};
 use quota::{Exceeded, Quota, Spent};
-use rate::{Bucket, Rate};
 pub use record::{CallQuota, InvalidRecord, KeyName, KeyRecord, Namespace, Per, RequestRate};
 pub(crate) use scope::Need;
 pub use scope::{Scope, UnknownScope};
@@ -197,7 +196,7 @@ impl Key {
             namespaces,
             private: Arc::clone(private),
             exec: exec.restricted(view, &record.maxima),
-            rate: record.rate.map(Rate::new),
+            rate: record.rate.map(|rate| Rate::new(rate.per_second, rate.burst)),
             quota: record.quota.map(Quota::new),
             used,
         }

@@ -18,6 +18,7 @@ mod access;
 mod app;
 mod body;
 mod caller;
+mod client;
 mod connection;
 mod connections;
 mod cors;
@@ -26,11 +27,13 @@ mod metrics;
 mod negotiation;
 mod openapi;
 mod problem;
+mod rate;
 mod reply;
 mod routes;
 mod serve;
 mod server;
 
+pub use client::ClientLimits;
 pub use keys::{
     ApiKey, ApiKeys, CallQuota, InvalidKeyFile, InvalidKeyId, InvalidRecord, KeyFile, KeyFileError,
     KeyId, KeyName, KeyRecord, Namespace, NamespaceRecord, NoRandomness, Per, RequestRate, Scope,

@@ -40,7 +40,7 @@ struct Document;
 const ALWAYS: &[Code] = &[Code::InvalidRequest, Code::Forbidden, Code::MethodNotAllowed];
 
 /// Problems of operations that need a key, on a server that asks for keys.
-const WITH_KEY: &[Code] = &[Code::Unauthenticated, Code::RateLimited];
+const WITH_KEY: &[Code] = &[Code::Unauthenticated];
 
 /// Problems of operations that choose the form of their answer.
 const NEGOTIATED: &[Code] = &[Code::NotAcceptable];
@@ -138,6 +138,10 @@ pub fn document() -> String {
     for operation in operations {
         let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
         let mut codes: Vec<Code> = [&[ALWAYS], &*problems_of(&id)].concat().concat();
+        // Those who watch the server are answered however often they ask.
+        if !matches!(&*id, "get_health" | "get_readiness") {
+            codes.push(Code::RateLimited);
+        }
         if let Some(scope) = scope_of(&id) {
             codes.extend(WITH_KEY);
             // The second alternative, nothing, is for servers that ask for no keys.

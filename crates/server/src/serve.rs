@@ -17,6 +17,7 @@ use tower::ServiceExt;
 
 use crate::app::App;
 use crate::caller::Caller;
+use crate::client::{self, Client};
 use crate::cors;
 use crate::keys::Need;
 use crate::problem::{Cause, Code, Problem};
@@ -58,13 +59,17 @@ impl Service {
         Self { app, router }
     }
 
-    /// Answers a request, whatever happens.
-    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+    /// Answers a request, whatever happens. `None` is a client that may do as much as it likes.
+    pub(crate) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: Option<&Client>,
+    ) -> Response<ResponseBody> {
         let started = Instant::now();
         let (head, body) = request.into_parts();
         let id = request_id(&head.headers);
         // Pinned first, so that what wraps it moves a pointer and not the future.
-        let mut handling = pin!(self.handle(&head, body));
+        let mut handling = pin!(self.handle(&head, body, client));
         let handled = AssertUnwindSafe(handling.as_mut()).catch_unwind().await;
         let Answered { route, caller, mut response } = handled.unwrap_or_else(|_| {
             // What the panic said is in the log already, by the panic hook.
@@ -79,7 +84,7 @@ impl Service {
         response
     }
 
-    async fn handle(&self, head: &Parts, body: Incoming) -> Answered {
+    async fn handle(&self, head: &Parts, body: Incoming, client: Option<&Client>) -> Answered {
         let hot = Hot::of(&head.method, head.uri.path());
         let route = match &hot {
             Some(hot) => hot.route(),
@@ -95,6 +100,11 @@ impl Service {
             let problem = Problem::new(Code::ShuttingDown, "the server is shutting down");
             return Answered::refused(route, problem);
         }
+        let client = client.filter(|_| !client::watches(head));
+        let _request = match client.map(Client::begin).transpose() {
+            Ok(request) => request,
+            Err(problem) => return Answered::refused(route, problem),
+        };
         let (caller, admitted) = self.admit(origin.is_some(), hot.is_some(), head);
         let mut response = match (admitted, hot) {
             (Ok(()), Some(hot)) => {

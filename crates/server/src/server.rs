@@ -13,6 +13,7 @@ use wasm_exec::Exec;
 use crate::access::Access;
 use crate::app::App;
 use crate::body::Bodies;
+use crate::client::ClientLimits;
 use crate::connection;
 use crate::connections::{ConnectionLimits, Connections};
 use crate::keys::{ApiKeys, Keys};
@@ -41,9 +42,8 @@ pub struct ServerConfig {
     /// How many connections may be open. When one more comes, the one on which nothing has run for
     /// longest is closed.
     pub connections: usize,
-    /// How many connections may be open to one client, except on loopback: an IPv4 address, or a
-    /// 64-bit IPv6 network.
-    pub connections_per_client: usize,
+    /// What one client may do.
+    pub client: ClientLimits,
     /// How long a client may take to send a request's head.
     pub head_timeout: Duration,
     /// How long a client may ask nothing, or take nothing of an answer.
@@ -63,7 +63,7 @@ impl Default for ServerConfig {
             bodies_bytes: 512 << 20,
             body_timeout: Duration::from_secs(30),
             connections: 10_000,
-            connections_per_client: 1_000,
+            client: ClientLimits::default(),
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             drain: Duration::from_secs(8),
@@ -140,7 +140,7 @@ impl Server {
             addresses,
             connections: Arc::new(Connections::new(ConnectionLimits {
                 total: config.connections,
-                per_client: config.connections_per_client,
+                client: config.client,
                 head_timeout: config.head_timeout,
                 idle_timeout: config.idle_timeout,
             })),
@@ -202,7 +202,7 @@ async fn accept(listener: TcpListener, app: App, service: Service, connections: 
         let (app, service) = (app.clone(), service.clone());
         tokio::spawn(async move {
             app.metrics.connections.inc();
-            connection::serve(stream, service, Arc::clone(&admitted.activity)).await;
+            connection::serve(stream, service, &admitted).await;
             app.metrics.connections.dec();
             drop(admitted);
         });

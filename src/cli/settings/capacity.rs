@@ -16,9 +16,6 @@ pub(super) struct CapacityOptions {
     /// Connections at once [default: 10000]
     #[arg(long, env = "WASM_EXEC_CONNECTIONS", value_name = "N")]
     connections: Option<NonZeroUsize>,
-    /// Connections at once of one client, unless it is on this machine [default: 1000]
-    #[arg(long, env = "WASM_EXEC_CLIENT_CONNECTIONS", value_name = "N")]
-    client_connections: Option<NonZeroUsize>,
     /// Memory for the bodies of requests that are being read [default: 512MiB]
     #[arg(long, env = "WASM_EXEC_BODIES_BYTES", value_name = "SIZE")]
     bodies_bytes: Option<Size>,
@@ -50,8 +47,6 @@ pub(super) struct CapacityOptions {
 pub(crate) struct Capacity {
     /// Connections.
     pub(crate) connections: usize,
-    /// Connections of one client.
-    pub(crate) client_connections: usize,
     /// Memory for the bodies of requests that are being read; at least one request's.
     pub(crate) bodies: Size,
     /// Calls that run.
@@ -79,7 +74,6 @@ impl CapacityOptions {
     ) -> Result<Capacity, SettingsError> {
         let Self {
             connections,
-            client_connections,
             bodies_bytes,
             concurrent_calls,
             queued_calls,
@@ -95,7 +89,6 @@ impl CapacityOptions {
                 Ok(sources.pick(name, given, default)?.get())
             };
         let connections = counted("connections", connections, count(10_000))?;
-        let client_connections = counted("client-connections", client_connections, count(1000))?;
         let concurrent_calls = counted("concurrent-calls", concurrent_calls, count(256))?;
         let concurrent_compilations =
             counted("concurrent-compilations", concurrent_compilations, cores)?;
@@ -105,7 +98,6 @@ impl CapacityOptions {
         sources.at_most(("request-bytes", request), ("bodies-bytes", bodies))?;
         Ok(Capacity {
             connections,
-            client_connections,
             bodies,
             concurrent_calls,
             queued_calls: sources.pick("queued-calls", queued_calls, 1024)?,

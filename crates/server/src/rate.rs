@@ -1,4 +1,4 @@
-//! Requests per second: a token bucket for each key.
+//! Requests per second: a token bucket for each key and each client.
 //!
 //! The bucket is kept as the time at which it will be full again (the generic cell rate algorithm,
 //! ITU-T I.371), which is one number: taking a token is one compare-and-swap, without a lock.
@@ -7,13 +7,11 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::record::RequestRate;
-
 const SECOND: f64 = 1e9;
 
 /// How fast a bucket fills and how much it holds, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     /// From one token to the next.
     interval: u64,
     /// From empty to full.
@@ -21,16 +19,17 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    pub(super) fn new(RequestRate { per_second, burst }: RequestRate) -> Self {
-        // Both are bounded where they are read, so neither overflows.
-        let interval = (SECOND / per_second).round().max(1.0) as u64;
+    /// So many tokens a second, and at most `burst` of them at once.
+    pub(crate) fn new(per_second: f64, burst: u32) -> Self {
+        // What is too large or too small for it becomes the most or the least.
+        let interval = ((SECOND / per_second).round() as u64).max(1);
         Self { interval, capacity: interval.saturating_mul(u64::from(burst)) }
     }
 }
 
 /// A bucket, full at first.
 #[derive(Debug, Default)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     /// When it is full, in nanoseconds of [`now`].
     full_at: AtomicU64,
 }
@@ -41,7 +40,7 @@ impl Bucket {
     /// # Errors
     ///
     /// When there is none: the time until there is.
-    pub(super) fn take(&self, rate: Rate, now: u64) -> Result<(), Duration> {
+    pub(crate) fn take(&self, rate: Rate, now: u64) -> Result<(), Duration> {
         let fill = |full_at: u64| {
             let full_at = full_at.max(now).saturating_add(rate.interval);
             (full_at - now <= rate.capacity).then_some(full_at)
@@ -54,10 +53,14 @@ impl Bucket {
             }
         }
     }
+
+    pub(crate) fn is_full(&self, now: u64) -> bool {
+        self.full_at.load(Ordering::Relaxed) <= now
+    }
 }
 
 /// Nanoseconds since the first time this was asked.
-pub(super) fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
@@ -70,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_full_bucket_has_its_burst_and_then_its_rate() {
-        let rate = Rate::new(RequestRate { per_second: 10.0, burst: 3 });
+        let rate = Rate::new(10.0, 3);
         let bucket = Bucket::default();
         let start = 5_000 * MILLISECOND;
         for _ in 0..3 {
@@ -93,8 +96,8 @@ mod tests {
 
     #[test]
     fn the_slowest_and_the_fastest_rate_work() {
-        for per_second in [RequestRate::SLOWEST, RequestRate::FASTEST] {
-            let rate = Rate::new(RequestRate { per_second, burst: RequestRate::LARGEST_BURST });
+        for per_second in [0.001, 1e6, 0.0, f64::INFINITY] {
+            let rate = Rate::new(per_second, 1_000_000);
             assert_eq!(Bucket::default().take(rate, 0), Ok(()));
         }
     }

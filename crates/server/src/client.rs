@@ -1,0 +1,151 @@
+//! What one client may do: connections at once, and requests at once and in a second.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::Method;
+use http::request::Parts;
+
+use crate::problem::{Code, Problem};
+use crate::rate::{self, Bucket, Rate};
+
+/// How many seconds' requests a client may make at once.
+const BURST_SECONDS: u32 = 2;
+
+/// What one client may do. A client is an IPv4 address, or a 64-bit network of IPv6, which is what one
+/// customer of a provider has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientLimits {
+    /// Connections at once.
+    pub connections: usize,
+    /// Requests at once, on all its connections.
+    pub requests: usize,
+    /// Requests per second; twice as many may come at once.
+    pub requests_per_second: u32,
+    /// Whether programs on this machine, which are the operator's mostly, are bound by these too.
+    pub loopback: bool,
+}
+
+impl Default for ClientLimits {
+    fn default() -> Self {
+        Self { connections: 1_000, requests: 256, requests_per_second: 1_000, loopback: false }
+    }
+}
+
+/// Where a client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Network(IpAddr);
+
+impl Network {
+    pub(crate) fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V6(address) if !address.is_loopback() => {
+                Self(IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()))
+            }
+            address => Self(address),
+        }
+    }
+
+    pub(crate) fn is_loopback(self) -> bool {
+        self.0.is_loopback()
+    }
+}
+
+/// One client's requests.
+#[derive(Debug)]
+pub(crate) struct Client {
+    maximum: usize,
+    rate: Rate,
+    running: AtomicUsize,
+    bucket: Bucket,
+}
+
+/// A request that runs.
+#[derive(Debug)]
+pub(crate) struct Request<'a>(&'a Client);
+
+impl Client {
+    pub(crate) fn new(limits: &ClientLimits) -> Self {
+        let per_second = limits.requests_per_second;
+        Self {
+            maximum: limits.requests,
+            rate: Rate::new(per_second.into(), per_second.saturating_mul(BURST_SECONDS)),
+            running: AtomicUsize::new(0),
+            bucket: Bucket::default(),
+        }
+    }
+
+    /// Begins a request.
+    ///
+    /// # Errors
+    ///
+    /// `rate-limited`, when the client makes too many.
+    pub(crate) fn begin(&self) -> Result<Request<'_>, Problem> {
+        self.bucket.take(self.rate, rate::now()).map_err(|time| {
+            let detail = "this client made more requests per second than it may";
+            Problem::new(Code::RateLimited, detail).retry_after(time)
+        })?;
+        let request = Request(self);
+        if self.running.fetch_add(1, Ordering::Relaxed) >= self.maximum {
+            let detail = format!("this client has {} requests running already", self.maximum);
+            return Err(Problem::new(Code::RateLimited, detail));
+        }
+        Ok(request)
+    }
+
+    /// Whether it might as well be forgotten.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.bucket.is_full(rate::now()) && self.running.load(Ordering::Relaxed) == 0
+    }
+}
+
+impl Drop for Request<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether a request only asks how the server is, which is answered whoever asks how often.
+pub(crate) fn watches(head: &Parts) -> bool {
+    let path = head.uri.path();
+    head.method == Method::GET && ["/healthz", "/readyz", "/metrics"].contains(&path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_while_they_run() {
+        let limits = ClientLimits { requests: 2, requests_per_second: 1_000, ..Default::default() };
+        let client = Client::new(&limits);
+        let (one, _two) = (client.begin().unwrap(), client.begin().unwrap());
+        for _ in 0..3 {
+            assert_eq!(client.begin().unwrap_err().code, Code::RateLimited);
+        }
+        drop(one);
+        assert!(client.begin().is_ok());
+    }
+
+    #[test]
+    fn requests_are_counted_over_time() {
+        let limits = ClientLimits { requests: 9, requests_per_second: 1, ..Default::default() };
+        let client = Client::new(&limits);
+        assert!(client.is_at_rest());
+        for _ in 0..2 {
+            client.begin().unwrap();
+        }
+        assert_eq!(client.begin().unwrap_err().code, Code::RateLimited);
+        assert!(!client.is_at_rest());
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_client() {
+        let network = |address: &str| Network::of(address.parse().unwrap());
+        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:1"));
+        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
+        assert_eq!(network("::ffff:10.0.0.1"), network("10.0.0.1"));
+        assert_ne!(network("10.0.0.1"), network("10.0.0.2"));
+        assert!(network("::1").is_loopback() && network("::ffff:127.0.0.1").is_loopback());
+    }
+}
