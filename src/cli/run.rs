@@ -143,6 +143,7 @@ async fn call(args: &RunArgs) -> Result<(Answer, Files), RunError> {
         params: &params.iter().map(Box::as_ref).collect::<Vec<_>>(),
         limits: RequestedLimits { fuel: args.fuel, ..RequestedLimits::default() },
         style: Style::Plain,
+        client: None,
     };
     let answer = exec.call(call).await.map_err(RunError::in_file(&root.path))?;
     files.insert(answer.module, root.path);
@@ -161,7 +162,7 @@ async fn register(
     let mut registered = BTreeMap::new();
     for &(name, file) in order {
         let links = file.pinned(&registered);
-        let module = exec.register(None, file.wasm.clone(), links).await;
+        let module = exec.register(None, file.wasm.clone(), links, None).await;
         let digest = module.map_err(RunError::in_file(&file.path))?.module.record.digest;
         registered.insert(name, digest);
         files.insert(digest, file.path.clone());

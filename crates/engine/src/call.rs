@@ -13,15 +13,11 @@ use crate::config::CallLimits;
 use crate::limiter::{Exhausted, GuestMemory, Limiter};
 use crate::outcome::{Failure, Frame, Outcome, Trap, TrapKind, Usage, shorten};
 use crate::program::{Function, Instantiate, Program};
-use crate::ticker::TICK;
 use crate::value::{self, Value};
 
 /// How long a call may run on the thread that serves its request: the first tick may come at once,
 /// so two ticks are between two and four milliseconds.
 const FIRST_SLICE_TICKS: u64 = 2;
-
-/// What a call that ends within its first slice takes at most.
-pub(crate) const FIRST_SLICE: Duration = TICK.saturating_mul(FIRST_SLICE_TICKS as u32);
 
 /// How long a call runs in the background before it lets the next one run.
 const SLICE_TICKS: u64 = 1;
@@ -33,6 +29,8 @@ pub type Values = SmallVec<[Value; 4]>;
 #[derive(Debug)]
 pub(crate) struct State {
     limiter: Limiter,
+    /// Whether a slice of the call has ended before the call.
+    interrupted: bool,
     started: Instant,
     timeout: Duration,
 }
@@ -55,6 +53,14 @@ pub enum CallError {
     /// The engine failed.
     #[error("the engine failed")]
     Engine(#[source] wasmtime::Error),
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) outcome: Result<Outcome, CallError>,
+    /// Whether it needed more than its first slice.
+    pub(crate) interrupted: bool,
 }
 
 /// Everything one call needs, so that it can move to another thread.
@@ -92,14 +98,23 @@ impl Call {
     }
 
     /// Runs the call to its end. The future yields at the end of each slice.
-    pub(crate) async fn run(
+    pub(crate) async fn run(self, engine: &wasmtime::Engine, started: Instant) -> Ran {
+        match self.store(engine, started) {
+            Ok(mut store) => {
+                let outcome = self.run_in(&mut store, started).await;
+                Ran { outcome, interrupted: store.data().interrupted }
+            }
+            Err(error) => Ran { outcome: Err(error), interrupted: false },
+        }
+    }
+
+    async fn run_in(
         mut self,
-        engine: &wasmtime::Engine,
+        store: &mut Store<State>,
         started: Instant,
     ) -> Result<Outcome, CallError> {
-        let mut store = self.store(engine, started)?;
         let mut instances = Instances::new();
-        let result = self.guest(&mut store, &mut instances).await;
+        let result = self.guest(store, &mut instances).await;
         let limiter = &store.data().limiter;
         let usage = Usage {
             wall: started.elapsed(),
@@ -125,7 +140,7 @@ impl Call {
     ) -> Result<Store<State>, CallError> {
         let (memory, guests) = (self.limits.memory_bytes, Arc::clone(&self.guests));
         let limiter = Limiter::new(memory, self.table_elements, guests, self.program.large);
-        let state = State { limiter, started, timeout: self.limits.timeout };
+        let state = State { limiter, interrupted: false, started, timeout: self.limits.timeout };
         let mut store = Store::new(engine, state);
         store.limiter_async(|state| &mut state.limiter);
         if let Some(fuel) = self.limits.fuel {
@@ -133,8 +148,9 @@ impl Call {
         }
         // Before instantiation, because start functions loop too.
         store.set_epoch_deadline(FIRST_SLICE_TICKS);
-        store.epoch_deadline_callback(|store| {
-            let state = store.data();
+        store.epoch_deadline_callback(|mut store| {
+            let state = store.data_mut();
+            state.interrupted = true;
             if state.started.elapsed() >= state.timeout {
                 return Err(TimeIsUp.into());
             }
@@ -195,6 +211,10 @@ impl Call {
             return Ok(Failure::MemoryLimit { detail, trap });
         }
         if error.is::<GcHeapOutOfMemory<()>>() {
+            // Wasmtime collects garbage and tries again instead of passing on why growing failed.
+            if limiter.exhausted() {
+                return Err(CallError::Overloaded);
+            }
             let detail = "the garbage-collected heap is exhausted".into();
             return Ok(Failure::MemoryLimit { detail, trap });
         }

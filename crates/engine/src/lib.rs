@@ -52,7 +52,7 @@ use std::time::Instant;
 use admission::{Admission, Full, Place};
 use artifact::Artifact;
 use background::Background;
-use call::{Call, FIRST_SLICE};
+use call::Call;
 use compiler::Compiler;
 use describe::Bodies;
 use door::Refusal;
@@ -188,7 +188,7 @@ impl Engine {
             making: Mutex::new(()),
             calls: Admission::new(calls.max(1), config.queued_calls),
             long_calls: Admission::new(long_calls(calls), config.queued_calls),
-            guests: Arc::new(GuestMemory::new(config.guest_memory)),
+            guests: Arc::new(GuestMemory::new(config.guest_memory, calls.max(1) as usize)),
             artifacts,
             compiler: Compiler::start(&config)?,
             background: Background::start(config.concurrent_compilations.max(1))
@@ -327,9 +327,7 @@ impl Engine {
         let artifact = compiling
             .await
             .unwrap_or_else(|error| Err(CompileError::Crashed { report: error.to_string() }))?;
-        self.load_artifact(artifact, profile)
-            .await
-            .map_err(|error| CompileError::Unsupported(error.root_cause().to_string()))
+        self.load_artifact(artifact, profile).await.map_err(unloadable)
     }
 
     /// Keeps the artifact of a module, so that [`load`](Self::load) finds it, also after a restart.
@@ -420,26 +418,31 @@ impl Engine {
         let engine = running.engine.clone();
         let started = Instant::now();
         let mut run = Box::pin(async move {
-            let outcome = call.run(&engine, started).await;
+            let ran = call.run(&engine, started).await;
             drop((ticking, places));
-            outcome
+            ran
         });
         if !needs.long
-            && let Some(outcome) = poll_once(run.as_mut()).await
+            && let Some(ran) = poll_once(run.as_mut()).await
         {
             function.pace.was_short();
-            return outcome;
+            return ran.outcome;
         }
-        let outcome = match self.background.spawn(run).await {
-            Ok(outcome) => outcome,
-            Err(error) => Err(CallError::Engine(wasmtime::Error::new(error))),
+        // Before anything is awaited: the caller may give up.
+        function.pace.was_long();
+        let _long = match needs.long {
+            true => None,
+            false => {
+                let entered = Box::pin(self.long_calls.enter(1)).await;
+                Some(entered.map_err(|Full| CallError::Overloaded)?)
+            }
         };
-        if started.elapsed() < FIRST_SLICE {
-            function.pace.was_short()
-        } else {
-            function.pace.was_long()
+        let ran = self.background.spawn(run).await;
+        let ran = ran.map_err(|error| CallError::Engine(wasmtime::Error::new(error)))?;
+        if !ran.interrupted {
+            function.pace.was_short();
         }
-        outcome
+        ran.outcome
     }
 
     /// Takes a call's places, if they are free.
@@ -453,14 +456,14 @@ impl Engine {
         Some(Places { _long: long, _call: call, _slots: slots })
     }
 
-    /// Waits for a call's places: for the scarcest first, so that whoever waits for one holds nothing
-    /// that others could use.
+    /// Waits for a call's places: for what the fewest calls need first, so that whoever waits holds
+    /// little that others could use.
     async fn admit(&self, running: &Running, needs: Needs) -> Result<Places, Full> {
-        let long = if needs.long { Some(self.long_calls.enter(1).await?) } else { None };
         let slots = match running.asks(needs.slots) {
             true => Some(running.slots.enter(needs.slots).await?),
             false => None,
         };
+        let long = if needs.long { Some(self.long_calls.enter(1).await?) } else { None };
         let call = self.calls.enter(1).await?;
         Ok(Places { _long: long, _call: call, _slots: slots })
     }
@@ -480,6 +483,20 @@ impl Engine {
                 }
             },
         }
+    }
+}
+
+/// What it means that fresh code does not load: the machine could not do it, or the module is more than
+/// a place of the pool holds.
+fn unloadable(error: wasmtime::Error) -> CompileError {
+    let machine = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<std::io::Error>()
+            || cause.is::<rustix::io::Errno>()
+            || cause.is::<tokio::task::JoinError>()
+    };
+    match error.chain().any(machine) {
+        true => CompileError::Worker(std::io::Error::other(error)),
+        false => CompileError::Unsupported(error.root_cause().to_string()),
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) const LARGE_MEMORY: usize = 4 << 20;
 pub(crate) struct GuestMemory {
     used: AtomicUsize,
     limit: usize,
+    /// What each call has without asking, so that a few large ones leave something for all others.
+    reserved: usize,
 }
 
 /// All guests together have as much memory as they may. It ends the call that asks for more: a guest
@@ -24,8 +26,15 @@ pub(crate) struct GuestMemory {
 pub(crate) struct Exhausted;
 
 impl GuestMemory {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { used: AtomicUsize::new(0), limit }
+    /// So many bytes for so many calls: up to half of it is divided among them beforehand.
+    pub(crate) fn new(bytes: usize, calls: usize) -> Self {
+        let reserved = (bytes / 2 / calls.max(1)).min(LARGE_MEMORY);
+        Self { used: AtomicUsize::new(0), limit: bytes - reserved * calls.max(1), reserved }
+    }
+
+    /// How much of a call's memory is not what it has anyway.
+    fn beyond(&self, bytes: usize) -> usize {
+        bytes.saturating_sub(self.reserved)
     }
 
     fn take(&self, bytes: usize) -> Result<(), Exhausted> {
@@ -53,6 +62,7 @@ pub(crate) struct Limiter {
     memory: Budget,
     table: Budget,
     guests: Arc<GuestMemory>,
+    exhausted: bool,
     /// Whether the call runs in the background already, so growing past [`LARGE_MEMORY`] need not
     /// yield first.
     background: bool,
@@ -99,7 +109,7 @@ impl Limiter {
         background: bool,
     ) -> Self {
         let (memory, table) = (Budget::new(memory_bytes), Budget::new(table_elements));
-        Self { memory, table, guests, background }
+        Self { memory, table, guests, exhausted: false, background }
     }
 
     /// The largest sum of memories so far, in bytes.
@@ -110,6 +120,11 @@ impl Limiter {
     /// Whether any growth was refused because of the budget.
     pub(crate) fn refused(&self) -> bool {
         self.memory.refused || self.table.refused
+    }
+
+    /// Whether a growth was refused because all guests together have as much as they may.
+    pub(crate) fn exhausted(&self) -> bool {
+        self.exhausted
     }
 
     /// What was refused, for a person to read.
@@ -124,7 +139,7 @@ impl Limiter {
 
 impl Drop for Limiter {
     fn drop(&mut self) {
-        self.guests.give(self.memory.used);
+        self.guests.give(self.guests.beyond(self.memory.used));
     }
 }
 
@@ -138,8 +153,10 @@ impl ResourceLimiterAsync for Limiter {
     ) -> wasmtime::Result<bool> {
         let before = self.memory.used;
         let granted = self.memory.grow(current, desired, maximum);
-        if let Err(exhausted) = self.guests.take(self.memory.used - before) {
+        let more = self.guests.beyond(self.memory.used) - self.guests.beyond(before);
+        if let Err(exhausted) = self.guests.take(more) {
             self.memory.used = before;
+            self.exhausted = true;
             return Err(exhausted.into());
         }
         if granted && !self.background && self.memory.used > LARGE_MEMORY {
@@ -186,11 +203,12 @@ mod tests {
 
     #[tokio::test]
     async fn all_guests_share_what_there_is() {
-        let guests = Arc::new(GuestMemory::new(100));
+        let guests = Arc::new(GuestMemory { used: AtomicUsize::new(0), limit: 80, reserved: 10 });
         let limiter = || Limiter::new(80, 0, Arc::clone(&guests), true);
         let (mut one, mut two) = (limiter(), limiter());
         assert!(one.memory_growing(0, 60, None).await.unwrap());
         assert!(two.memory_growing(0, 40, None).await.unwrap());
+        assert_eq!(guests.used.load(Ordering::Relaxed), 80, "both have ten without asking");
         let error = two.memory_growing(40, 41, None).await.unwrap_err();
         assert!(error.is::<Exhausted>());
         drop(one);

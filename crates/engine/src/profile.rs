@@ -8,9 +8,12 @@ use wasmtime::{
 use crate::config::{EngineConfig, Profile};
 use crate::outcome::Trap;
 
-/// How much of the pool one call may take: instances, memories or tables, whichever is most. A
-/// quarter of the smallest pool, so that one call cannot keep all others out.
-pub(crate) const MAXIMUM_CALL_SLOTS: u32 = 1024;
+/// How much of the pool one call may take: instances, memories or tables, whichever is most. An
+/// eighth of what the smallest pool has for such calls, so that a few cannot keep all others out.
+pub(crate) const MAXIMUM_CALL_SLOTS: u32 = 256;
+
+/// The slots of the smallest and of the largest pool.
+const POOL_SLOTS: [u32; 2] = [4096, 8192];
 
 /// Memories and tables that one module may define.
 pub(crate) const MAXIMUM_PER_MODULE: u32 = 64;
@@ -102,7 +105,8 @@ pub(crate) fn divide_slots(config: &EngineConfig) -> (u32, u32) {
 /// 20,000 slots over all engines is what the kernel grants.
 fn pool_slots(config: &EngineConfig) -> u32 {
     let calls = u32::try_from(config.concurrent_calls).unwrap_or(u32::MAX);
-    calls.saturating_mul(4).clamp(4 * MAXIMUM_CALL_SLOTS, 8 * MAXIMUM_CALL_SLOTS)
+    let [smallest, largest] = POOL_SLOTS;
+    calls.saturating_mul(4).clamp(smallest, largest)
 }
 
 #[cfg(test)]
@@ -116,7 +120,7 @@ mod tests {
             let (reserved, shared) = divide_slots(&config);
             let calls = u32::try_from(calls).unwrap();
             assert_eq!(reserved * calls + shared, pool_slots(&config));
-            assert!(shared >= 2 * MAXIMUM_CALL_SLOTS, "the largest call fits twice");
+            assert!(shared >= 8 * MAXIMUM_CALL_SLOTS, "the largest call fits eight times");
         }
     }
 }

@@ -69,6 +69,13 @@ pub struct Function {
 }
 
 impl Function {
+    /// About what it takes in memory: an export of a few bytes can have two thousand types.
+    fn bytes(&self, name: &str) -> u64 {
+        let types = self.param_types.len() + self.result_types.len();
+        let each = size_of::<ValType>() + size_of::<ValueType>();
+        (name.len() + size_of::<Self>() + types * each) as u64
+    }
+
     /// The types of its parameters.
     pub fn params(&self) -> &[ValueType] {
         &self.params
@@ -200,6 +207,7 @@ impl Program {
         }
         let root = &nodes.last().expect("a graph has a root").module;
         let (functions, others) = exports(root);
+        cost.bytes += functions.iter().map(|(name, function)| function.bytes(name)).sum::<u64>();
         let mut listed: Vec<String> = functions.keys().map(|name| shorten(name)).collect();
         listed.sort_unstable();
         listed.truncate(Self::MAXIMUM_LISTED);

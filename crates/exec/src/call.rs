@@ -1,7 +1,7 @@
 //! Calling a function.
 
 use serde_json::value::RawValue;
-use wasm_exec_engine::{self as engine, CallError, Profile, TrapKind, Usage};
+use wasm_exec_engine::{self as engine, CallError, ClientKey, Profile, TrapKind, Usage};
 use wasm_exec_registry::Digest;
 
 use crate::error::Error;
@@ -27,6 +27,8 @@ pub struct Call<'a> {
     pub limits: RequestedLimits,
     /// How results are written.
     pub style: Style,
+    /// Whom it is for, so that no client takes all places of the compiler; `None` may.
+    pub client: Option<ClientKey>,
 }
 
 /// What a function is called in.
@@ -121,7 +123,7 @@ impl Exec {
         let ready = match ready {
             Some(ready) => ready,
             // Boxed, since it is rare and large, and a call's future is moved several times.
-            None => Box::pin(self.get_ready(call.target, profile)).await?,
+            None => Box::pin(self.get_ready(call.target, profile, call.client)).await?,
         };
         let function = ready
             .program
@@ -158,15 +160,16 @@ impl Exec {
         &self,
         target: Target<'_>,
         profile: Profile,
+        client: Option<ClientKey>,
     ) -> Result<std::sync::Arc<ReadyProgram>, Error> {
         match target {
             Target::Module(module) => {
                 let digest = self.resolve(module).await?;
-                self.program(digest, profile).await
+                self.program(digest, profile, client).await
             }
             Target::Inline { wasm, links } => {
                 let manifest = self.manifest(&wasm, links).await?;
-                self.inline_program(&manifest, &wasm, profile).await
+                self.inline_program(&manifest, &wasm, profile, client).await
             }
         }
     }

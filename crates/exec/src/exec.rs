@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quick_cache::sync::Cache;
+use tokio::sync::Semaphore;
 use wasm_exec_engine::{
-    CompileError, Confinement, Description, Engine, GraphNode, Module, Profile, WasmId,
+    ClientKey, CompileError, Confinement, Description, Engine, GraphNode, Module, Profile, WasmId,
 };
 use wasm_exec_registry::{
     Digest, Graph, ListQuery, Manifest, Name, Page, Reference, Registry, RegistryError, View,
@@ -19,6 +20,13 @@ use crate::source::Source;
 
 /// How many resolved references are remembered.
 const REMEMBERED_REFERENCES: usize = 16_384;
+
+/// How many programs are made ready at once, those that wait for another's modules included. Each holds
+/// the Wasm that came with its request, also when the request is gone.
+const LOADS: usize = 256;
+
+/// How many large texts are parsed at once: each takes many times its size in memory.
+const PARSES: usize = 2;
 
 /// Wasm of more bytes than this is validated and described off the threads that serve requests.
 const LARGE_WASM: usize = 64 << 10;
@@ -39,6 +47,8 @@ struct Inner {
     programs: Programs,
     failures: Failures,
     references: Cache<Box<str>, Remembered>,
+    loads: Arc<Semaphore>,
+    parses: Arc<Semaphore>,
 }
 
 /// What a reference meant at a generation of the registry.
@@ -64,6 +74,8 @@ impl Exec {
             programs: Programs::new(&limits),
             failures: Failures::new(),
             references: Cache::new(REMEMBERED_REFERENCES),
+            loads: Arc::new(Semaphore::new(LOADS)),
+            parses: Arc::new(Semaphore::new(PARSES)),
         };
         Self { inner: Arc::new(inner), registry, limits }
     }
@@ -134,7 +146,13 @@ impl Exec {
             }
             Source::Wat(text) => {
                 let text = text.to_owned();
-                blocking(move || Source::Wat(&text).decode(maximum)).await
+                // It goes along: parsing goes on also when the request is gone.
+                let parse = Arc::clone(&self.inner.parses).acquire_owned().await;
+                blocking(move || {
+                    let _parse = parse;
+                    Source::Wat(&text).decode(maximum)
+                })
+                .await
             }
             source @ Source::Wasm(_) => Ok(source.decode(maximum)),
         };
@@ -219,6 +237,7 @@ impl Exec {
         &self,
         digest: Digest,
         profile: Profile,
+        client: Option<ClientKey>,
     ) -> Result<Arc<ReadyProgram>, Error> {
         if let Some(ready) = self.inner.programs.get(digest, profile) {
             return Ok(ready);
@@ -226,7 +245,7 @@ impl Exec {
         let this = self.clone();
         let load = async move {
             let graph = this.registry().graph(digest, this.inner.limits.graph).await?;
-            this.link(digest, graph, None, profile).await
+            this.link(digest, graph, None, (profile, client)).await
         };
         self.make_ready(digest, profile, load).await
     }
@@ -237,6 +256,7 @@ impl Exec {
         manifest: &Manifest,
         wasm: &Bytes,
         profile: Profile,
+        client: Option<ClientKey>,
     ) -> Result<Arc<ReadyProgram>, Error> {
         let digest = manifest.digest();
         if let Some(ready) = self.inner.programs.get(digest, profile) {
@@ -247,7 +267,7 @@ impl Exec {
         let this = self.clone();
         let load = async move {
             let graph = this.registry().graph_of(&manifest, this.inner.limits.graph).await?;
-            this.link(digest, graph, Some(root), profile).await
+            this.link(digest, graph, Some(root), (profile, client)).await
         };
         self.make_ready(digest, profile, load).await
     }
@@ -262,7 +282,10 @@ impl Exec {
     ) -> Result<Arc<ReadyProgram>, Error> {
         let this = self.clone();
         let key = (Subject::Program(digest), profile);
+        let place = Arc::clone(&self.inner.loads).try_acquire_owned();
+        let place = place.map_err(|_| Error::Overloaded)?;
         let task = async move {
+            let _place = place;
             let inner = &*this.inner;
             // Of those who wait while one loads, each loads anew if that fails: the failure is found.
             let load = inner.failures.or_try(key, load);
@@ -276,7 +299,7 @@ impl Exec {
         digest: Digest,
         graph: Graph,
         root: Option<Bytes>,
-        profile: Profile,
+        (profile, client): (Profile, Option<ClientKey>),
     ) -> Result<Arc<ReadyProgram>, Error> {
         let mut nodes = Vec::with_capacity(graph.nodes.len());
         let mut cells = Vec::with_capacity(graph.nodes.len());
@@ -285,7 +308,7 @@ impl Exec {
         let inline = root.is_some();
         for (index, node) in graph.nodes.into_iter().enumerate() {
             let sent = root.as_ref().filter(|_| index == last);
-            let (cell, module) = self.module(digest, node.wasm, sent, profile).await?;
+            let (cell, module) = self.module(digest, node.wasm, sent, (profile, client)).await?;
             cells.push(cell);
             digests.push(node.digest);
             nodes.push(GraphNode { module, links: node.links });
@@ -307,7 +330,7 @@ impl Exec {
         root: Digest,
         wasm: Digest,
         sent: Option<&Bytes>,
-        profile: Profile,
+        (profile, client): (Profile, Option<ClientKey>),
     ) -> Result<(ModuleCell, Module), Error> {
         let id = WasmId(*wasm.as_bytes());
         let cell = self.inner.programs.modules().cell(id, profile);
@@ -320,7 +343,7 @@ impl Exec {
                 Some(sent) => sent.clone(),
                 None => self.blob(root, wasm).await?,
             };
-            match self.engine().compile(Arc::new(bytes.clone()), profile, None).await {
+            match self.engine().compile(Arc::new(bytes.clone()), profile, client).await {
                 Ok(module) => {
                     if sent.is_none() {
                         self.engine().keep(id, &module).await;
@@ -383,9 +406,9 @@ impl Exec {
         wasm: &Bytes,
         digest: Digest,
     ) -> Result<Description, Error> {
-        // Whether a module is valid does not depend on the profile.
+        // Whether a module is valid does not depend on the profile, but what else failed may.
         let key = (Subject::Module(digest), Profile::Fast);
-        self.inner.failures.or_try(key, self.validate(wasm)).await
+        self.inner.failures.or_validate(key, self.validate(wasm)).await
     }
 
     /// Validates and describes a module.

@@ -101,6 +101,22 @@ impl Failures {
         attempted
     }
 
+    /// The same for a module's validity, whatever else is known of it.
+    pub(crate) async fn or_validate<T>(
+        &self,
+        key: Key,
+        validate: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        if let Some(error @ Error::Module(_)) = self.get(key, Instant::now()) {
+            return Err(error);
+        }
+        let validated = validate.await;
+        if let Err(error) = &validated {
+            self.remember(key, error, Instant::now());
+        }
+        validated
+    }
+
     fn get(&self, key: Key, now: Instant) -> Option<Error> {
         let Failed { why, until } = self.cache.get(&key)?;
         if until.is_some_and(|until| until <= now) {

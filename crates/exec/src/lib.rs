@@ -55,8 +55,8 @@ pub use values::{InvalidParams, Style};
 
 /// The engine's types that answers are made of.
 pub use wasm_exec_engine::{
-    CompileError, Confinement, Description, EngineConfig, Export, Import, InvalidModule, Item,
-    LimitExceeded, LinkError, ModuleLimit, ModuleLimits, Usage,
+    ClientKey, CompileError, Confinement, Description, EngineConfig, Export, Import, InvalidModule,
+    Item, LimitExceeded, LinkError, ModuleLimit, ModuleLimits, Usage,
 };
 /// The registry's types that requests and answers are made of.
 pub use wasm_exec_registry::{

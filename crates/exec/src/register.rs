@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use wasm_exec_engine::{Description, Profile};
+use wasm_exec_engine::{ClientKey, Description, Profile};
 use wasm_exec_registry::{Digest, Manifest, Name, Registration};
 
 use crate::describe::ModuleDescription;
@@ -49,7 +49,8 @@ impl Exec {
     ///
     /// Everything that can be checked before a call is: the module is valid and compiles, each
     /// import is satisfied with the right type, each link is used, the graph is within its limits.
-    /// Registering the same again succeeds.
+    /// Registering the same again succeeds. `client` is whom it is for, so that none takes all places
+    /// of the compiler; `None` may.
     ///
     /// # Errors
     ///
@@ -59,13 +60,14 @@ impl Exec {
         name: Option<&str>,
         wasm: Bytes,
         links: Links,
+        client: Option<ClientKey>,
     ) -> Result<Registered, Error> {
         let name: Option<Name> = name.map(str::parse).transpose()?;
         let digest = Digest::of(&wasm);
         let description = self.validate_once(&wasm, digest).await?;
         let links = self.resolve_links(links, &description).await?;
         let manifest = Manifest { links, wasm: digest };
-        let ready = self.inline_program(&manifest, &wasm, Profile::Fast).await?;
+        let ready = self.inline_program(&manifest, &wasm, Profile::Fast, client).await?;
         let blob = manifest.wasm;
         let registration = Registration { name: name.clone(), links: manifest.links, wasm };
         let registered = self.registry().register(registration).await?;

@@ -19,6 +19,9 @@ pub enum Source<'a> {
     Wasm(Bytes),
 }
 
+/// The largest text that is parsed, in bytes: a parsed text takes some fifty times its size.
+const MAXIMUM_TEXT: u64 = 8 << 20;
+
 /// A notation could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
@@ -86,7 +89,10 @@ impl Source<'_> {
                     .into()
             }
             Self::Wat(wat) => {
-                fits(wat.len() as u64)?;
+                let size = wat.len() as u64;
+                if size > MAXIMUM_TEXT {
+                    return Err(SourceError::TooLarge { size, maximum: MAXIMUM_TEXT });
+                }
                 text::parse(wat).map_err(SourceError::InvalidText)?.into()
             }
             Self::Wasm(wasm) => wasm,
@@ -171,6 +177,7 @@ mod tests {
         assert_eq!(Source::Hex(&hex).decode(MAXIMUM), Err(error));
         assert!(Source::Base64(&hex).decode(MAXIMUM).is_err());
         assert!(Source::Wasm(vec![0; 1025].into()).decode(MAXIMUM).is_err());
-        assert!(Source::Wat(&hex).decode(MAXIMUM).is_err());
+        let text = " ".repeat(MAXIMUM_TEXT as usize + 1);
+        assert!(Source::Wat(&text).decode(u64::MAX).is_err());
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use wasm_exec::{Exec, Name};
+use wasm_exec::{ClientKey, Exec, Name};
 
 use crate::app::App;
 use crate::keys::Key;
@@ -17,16 +17,28 @@ use crate::problem::{Code, Problem};
 pub(crate) struct Caller {
     /// The key it was sent with, on a server that asks for one.
     key: Option<Arc<Key>>,
+    /// Where it comes from, if that matters.
+    client: Option<ClientKey>,
 }
 
 impl Caller {
     /// One whom nothing restricts: of a server without keys, or with a request that needs none.
     pub(crate) const fn anyone() -> Self {
-        Self { key: None }
+        Self { key: None, client: None }
     }
 
     pub(crate) const fn with(key: Arc<Key>) -> Self {
-        Self { key: Some(key) }
+        Self { key: Some(key), client: None }
+    }
+
+    /// The same from a client.
+    pub(crate) fn from(self, client: Option<ClientKey>) -> Self {
+        Self { client, ..self }
+    }
+
+    /// Where it comes from, if that matters.
+    pub(crate) fn client(&self) -> Option<ClientKey> {
+        self.client
     }
 
     /// The name of the key, for the log.

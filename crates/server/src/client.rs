@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::Method;
 use http::request::Parts;
+use wasm_exec::ClientKey;
 
 use crate::problem::{Code, Problem};
 use crate::rate::{self, Bucket, Rate};
@@ -46,6 +47,14 @@ impl Network {
         }
     }
 
+    /// What tells it from others.
+    fn key(self) -> ClientKey {
+        match self.0 {
+            IpAddr::V4(address) => ClientKey(address.to_bits().into()),
+            IpAddr::V6(address) => ClientKey((address.to_bits() >> 64) as u64),
+        }
+    }
+
     pub(crate) fn is_loopback(self) -> bool {
         self.0.is_loopback()
     }
@@ -54,6 +63,7 @@ impl Network {
 /// One client's requests.
 #[derive(Debug)]
 pub(crate) struct Client {
+    pub(crate) key: ClientKey,
     maximum: usize,
     rate: Rate,
     running: AtomicUsize,
@@ -65,9 +75,10 @@ pub(crate) struct Client {
 pub(crate) struct Request<'a>(&'a Client);
 
 impl Client {
-    pub(crate) fn new(limits: &ClientLimits) -> Self {
+    pub(crate) fn new(network: Network, limits: &ClientLimits) -> Self {
         let per_second = limits.requests_per_second;
         Self {
+            key: network.key(),
             maximum: limits.requests,
             rate: Rate::new(per_second.into(), per_second.saturating_mul(BURST_SECONDS)),
             running: AtomicUsize::new(0),
@@ -113,12 +124,16 @@ pub(crate) fn watches(head: &Parts) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
+
+    const HERE: Network = Network(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
     #[test]
     fn requests_are_counted_while_they_run() {
         let limits = ClientLimits { requests: 2, requests_per_second: 1_000, ..Default::default() };
-        let client = Client::new(&limits);
+        let client = Client::new(HERE, &limits);
         let (one, _two) = (client.begin().unwrap(), client.begin().unwrap());
         for _ in 0..3 {
             assert_eq!(client.begin().unwrap_err().code, Code::RateLimited);
@@ -130,7 +145,7 @@ mod tests {
     #[test]
     fn requests_are_counted_over_time() {
         let limits = ClientLimits { requests: 9, requests_per_second: 1, ..Default::default() };
-        let client = Client::new(&limits);
+        let client = Client::new(HERE, &limits);
         assert!(client.is_at_rest());
         for _ in 0..2 {
             client.begin().unwrap();

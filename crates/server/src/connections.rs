@@ -124,7 +124,7 @@ impl Connections {
             open.clients.retain(|_, known| known.connections > 0);
         }
         let known = open.clients.entry(network).or_insert_with(|| Known {
-            client: Arc::new(Client::new(&limits.client)),
+            client: Arc::new(Client::new(network, &limits.client)),
             connections: 0,
         });
         known.connections += 1;

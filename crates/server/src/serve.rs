@@ -100,12 +100,13 @@ impl Service {
             let problem = Problem::new(Code::ShuttingDown, "the server is shutting down");
             return Answered::refused(route, problem);
         }
-        let client = client.filter(|_| !client::watches(head));
-        let _request = match client.map(Client::begin).transpose() {
+        let bound = client.filter(|_| !client::watches(head));
+        let _request = match bound.map(Client::begin).transpose() {
             Ok(request) => request,
             Err(problem) => return Answered::refused(route, problem),
         };
         let (caller, admitted) = self.admit(origin.is_some(), hot.is_some(), head);
+        let caller = caller.from(client.map(|client| client.key));
         let mut response = match (admitted, hot) {
             (Ok(()), Some(hot)) => {
                 let reply = hot.handle(&self.app, &caller, &head.headers, body).await;

@@ -51,7 +51,7 @@ limits! {
     Exports "exports" 50_000 "exports";
     /// Parameters and results, summed over the functions that are imported and exported: a
     /// description of the module writes each of them out.
-    DescribedValues "described_values" 500_000 "parameters and results of imports and exports";
+    DescribedValues "described_values" 50_000 "parameters and results of imports and exports";
     /// Bytes in the names of imports and exports.
     NameBytes "name_bytes" 4_194_304 "bytes in the names of imports and exports";
     /// Operators in constant expressions beyond the first of each, summed: code that starts the

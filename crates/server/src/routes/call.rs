@@ -196,7 +196,12 @@ where
     };
     let (params, limits) = (&*request.params, request.limits.into());
     let target = Target::Module(module);
-    answer(app, caller, Call { target, function, params, limits, style: Style::Plain }).await
+    answer(
+        app,
+        caller,
+        Call { target, function, params, limits, style: Style::Plain, client: caller.client() },
+    )
+    .await
 }
 
 /// Call a function of a registered module, or of Wasm that is sent along
@@ -234,7 +239,12 @@ where
     };
     let (params, limits) = (&*request.params, request.limits.into());
     let function = &request.function.0;
-    answer(app, caller, Call { target, function, params, limits, style: Style::Plain }).await
+    answer(
+        app,
+        caller,
+        Call { target, function, params, limits, style: Style::Plain, client: caller.client() },
+    )
+    .await
 }
 
 async fn answer(app: &App, caller: &Caller, call: Call<'_>) -> Handled {

@@ -122,7 +122,7 @@ async fn register(app: &App, caller: &Caller, name: Option<&str>, body: Register
     caller.may_register(name)?;
     let (wasm, links) = read_registration(app, body).await?;
     let links = wasm_exec::Links::Named(links);
-    let registered = caller.exec(app).register(name, wasm, links).await?;
+    let registered = caller.exec(app).register(name, wasm, links, caller.client()).await?;
     let status = if registered.created { StatusCode::CREATED } else { StatusCode::OK };
     let description = Description::from(registered.module);
     let mut reply = reply::json(status, &description);

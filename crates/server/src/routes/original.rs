@@ -157,7 +157,10 @@ pub(crate) async fn register_module(
     caller.may_register(Some(name))?;
     let source = exactly_one(&request.wasm_hex, &request.wasm_base64, &request.wat)?;
     let wasm = app.exec.decode(source).await?;
-    caller.exec(&app).register(Some(name), wasm, Links::HostModules(request.host_modules)).await?;
+    caller
+        .exec(&app)
+        .register(Some(name), wasm, Links::HostModules(request.host_modules), caller.client())
+        .await?;
     Ok(reply::content(reply::TEXT, format!("Successfully stored module: {name}")))
 }
 
@@ -169,7 +172,8 @@ async fn call_tagged(
     params: &[&RawValue],
 ) -> Handled {
     let limits = RequestedLimits::default();
-    let call = Call { target, function, params, limits, style: Style::Tagged };
+    let call =
+        Call { target, function, params, limits, style: Style::Tagged, client: caller.client() };
     let answer = run(app, caller, call).await?;
     match answer.result {
         Ok(results) => Ok(reply::content(reply::JSON, results)),
