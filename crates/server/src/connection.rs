@@ -13,11 +13,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulConnection;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
 pub(crate) use activity::{Activity, Order, Phase, Snapshot};
 
 use crate::serve::Service;
+use crate::tls::ALPN_HTTP2;
 use watched::Watched;
 
 /// How many requests one HTTP/2 connection may have open.
@@ -33,19 +36,73 @@ const HTTP2_WINDOW: u32 = 256 << 10;
 /// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
+    /// HTTP/2 by how it begins, of which there may be too little yet to be sure.
+    Detect,
+}
+
 /// Serves a connection until the client ends it, or the server by its [`Activity`].
-pub(crate) async fn serve(stream: TcpStream, service: Service, activity: Arc<Activity>) {
+pub(crate) async fn serve(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    service: Service,
+    activity: Arc<Activity>,
+) {
     // Answers are written at once, so there is nothing that waiting for more could join.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no delay could not be set");
     }
+    match tls {
+        None => serve_plain(stream, service, activity).await,
+        // Boxed, so that connections without TLS have no room for its state.
+        Some(tls) => Box::pin(serve_tls(stream, tls, service, activity)).await,
+    }
+}
+
+async fn serve_plain(stream: TcpStream, service: Service, activity: Arc<Activity>) {
     // One that was asked nothing has nothing to finish.
     let first = tokio::select! {
         biased;
         first = first_bytes(&stream) => first,
         () = activity.ordered() => return,
     };
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
+    let protocol = if could_be_http2(&first) { Protocol::Detect } else { Protocol::Http1 };
+    answer(Watched::new(stream, Arc::clone(&activity)), protocol, service, activity).await;
+}
+
+async fn serve_tls(stream: TcpStream, tls: TlsAcceptor, service: Service, activity: Arc<Activity>) {
+    activity.begin_handshake();
+    let accepted = tokio::select! {
+        biased;
+        accepted = tls.accept(Watched::new(stream, Arc::clone(&activity))) => accepted,
+        () = activity.ordered() => return,
+    };
+    activity.end_handshake();
+    let stream = match accepted {
+        Ok(stream) => stream,
+        // Somebody who speaks something else, or does not trust the certificate.
+        Err(error) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            return;
+        }
+    };
+    let protocol = match stream.get_ref().1.alpn_protocol() {
+        Some(ALPN_HTTP2) => Protocol::Http2,
+        _ => Protocol::Http1,
+    };
+    answer(stream, protocol, service, activity).await;
+}
+
+/// Answers the requests of a connection.
+async fn answer<S>(stream: S, protocol: Protocol, service: Service, activity: Arc<Activity>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let io = TokioIo::new(stream);
     let service = Arc::new(service);
     let answering = Arc::clone(&activity);
     let service = service_fn(move |request| {
@@ -55,19 +112,7 @@ pub(crate) async fn serve(stream: TcpStream, service: Service, activity: Arc<Act
             Ok::<_, Infallible>(service.answer(request).await)
         }
     });
-    let ended = if could_be_http2(&first) {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(HTTP2_STREAMS)
-            .max_header_list_size(HEAD_BYTES as u32)
-            .initial_connection_window_size(HTTP2_WINDOW)
-            .initial_stream_window_size(HTTP2_WINDOW)
-            .max_send_buf_size(HTTP2_WINDOW as usize);
-        let connection = builder.serve_connection(io, service).into_owned();
-        until_ordered(connection, &activity).await
-    } else {
+    let ended = if protocol == Protocol::Http1 {
         // One write for head and body costs the kernel less than one of two pieces.
         let connection = http1::Builder::new()
             .header_read_timeout(None)
@@ -75,10 +120,30 @@ pub(crate) async fn serve(stream: TcpStream, service: Service, activity: Arc<Act
             .writev(false)
             .serve_connection(io, service);
         until_ordered(connection, &activity).await.map_err(Into::into)
+    } else {
+        let builder = http2_builder(protocol);
+        let connection = builder.serve_connection(io, service).into_owned();
+        until_ordered(connection, &activity).await
     };
     // A broken connection is the client's affair.
     if let Err(error) = ended {
         tracing::debug!(error = &*error as &dyn std::error::Error, "a connection ended");
+    }
+}
+
+fn http2_builder(protocol: Protocol) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(HTTP2_STREAMS)
+        .max_header_list_size(HEAD_BYTES as u32)
+        .initial_connection_window_size(HTTP2_WINDOW)
+        .initial_stream_window_size(HTTP2_WINDOW)
+        .max_send_buf_size(HTTP2_WINDOW as usize);
+    match protocol {
+        Protocol::Http2 => builder.http2_only(),
+        Protocol::Http1 | Protocol::Detect => builder,
     }
 }
 

@@ -26,10 +26,12 @@ mod metrics;
 mod negotiation;
 mod openapi;
 mod problem;
+mod reload;
 mod reply;
 mod routes;
 mod serve;
 mod server;
+mod tls;
 
 pub use keys::{
     ApiKey, ApiKeys, CallQuota, InvalidKeyFile, InvalidKeyId, InvalidRecord, KeyFile, KeyFileError,
@@ -39,3 +41,4 @@ pub use keys::{
 pub use openapi::document as openapi_document;
 pub use problem::Code;
 pub use server::{BindError, Server, ServerConfig};
+pub use tls::{TlsError, TlsIdentity};

@@ -15,7 +15,7 @@ pub(crate) struct Activity {
     writes: AtomicU64,
     begun: AtomicU64,
     ended: AtomicU64,
-    /// `reads` when the last request ended: what came since is the head of the next.
+    /// `reads` when the last request or the handshake ended: what came since is the next head.
     reads_at_end: AtomicU64,
     orders: Orders,
 }
@@ -68,6 +68,21 @@ impl Activity {
     pub(crate) fn begin(&self) -> Running<'_> {
         self.begun.fetch_add(1, Ordering::Relaxed);
         Running(self)
+    }
+
+    /// A handshake begins. It counts as a head from here on, also while nothing comes.
+    pub(super) fn begin_handshake(&self) {
+        self.read();
+    }
+
+    /// The handshake ended: what comes now is the first head.
+    pub(super) fn end_handshake(&self) {
+        self.await_head();
+    }
+
+    /// What came so far is no part of the next head.
+    fn await_head(&self) {
+        self.reads_at_end.store(self.reads.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     pub(super) fn read(&self) {
@@ -131,8 +146,7 @@ impl Activity {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        let reads = self.0.reads.load(Ordering::Relaxed);
-        self.0.reads_at_end.store(reads, Ordering::Relaxed);
+        self.0.await_head();
         self.0.ended.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -153,6 +167,20 @@ mod tests {
         activity.read();
         drop(request);
         assert_eq!(phase(), Phase::Idle, "the second read was the body");
+    }
+
+    #[test]
+    fn a_handshake_is_a_head_until_it_ends() {
+        let activity = Activity::default();
+        let phase = || activity.snapshot().phase;
+        activity.begin_handshake();
+        assert_eq!(phase(), Phase::Head, "even a silent one");
+        activity.read();
+        assert_eq!(phase(), Phase::Head);
+        activity.end_handshake();
+        assert_eq!(phase(), Phase::Idle);
+        activity.read();
+        assert_eq!(phase(), Phase::Head);
     }
 
     #[test]
