@@ -21,7 +21,7 @@ use wasm_exec_engine::{
     ArtifactStore, CompilerPlace, Confinement, Engine, EngineConfig, StartError, WorkerCommand,
 };
 use wasm_exec_registry::{DataDirectory, DataDirectoryError, RedbBackend, Registry};
-use wasm_exec_server::{ApiKeys, BindError, KeyFileError, Server};
+use wasm_exec_server::{ApiKeys, BindError, KeyFileError, Server, TlsError, TlsIdentity};
 
 use super::settings::{Options, Settings, SettingsError};
 use signals::Signals;
@@ -41,6 +41,9 @@ pub(crate) enum ServeError {
     /// The file of keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyFileError),
+    /// The files of TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The threads that serve cannot be started.
     #[error("cannot start the threads that serve")]
     Runtime(#[source] io::Error),
@@ -113,10 +116,13 @@ pub(crate) fn execute(options: Options, matches: &ArgMatches) -> Result<(), Serv
 async fn serve(settings: &Settings, data: Option<&DataDirectory>) -> Result<(), ServeError> {
     let mut signals = Signals::listen().map_err(ServeError::Signals)?;
     let keys = settings.listening.api_keys.as_deref().map(ApiKeys::open).transpose()?;
+    let tls = settings.listening.tls.as_ref();
+    let tls = tls.map(|files| TlsIdentity::open(&files.certificate, &files.key)).transpose()?;
     let exec = open(settings, data)?;
     let confinement = exec.confinement();
-    let server = bind(settings, keys, exec).await?;
-    announce(server.addresses(), data.map(DataDirectory::path), confinement);
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let server = bind(settings, keys, tls, exec).await?;
+    announce(scheme, server.addresses(), data.map(DataDirectory::path), confinement);
     let shutdown = async move {
         signals.next().await;
         tracing::info!("shutting down");
@@ -168,13 +174,18 @@ fn compile_worker() -> io::Result<WorkerCommand> {
 }
 
 /// Listens. A machine without IPv6 has no `::1`, which matters only where it was asked for.
-async fn bind(settings: &Settings, keys: Option<ApiKeys>, exec: Exec) -> Result<Server, BindError> {
+async fn bind(
+    settings: &Settings,
+    keys: Option<ApiKeys>,
+    tls: Option<TlsIdentity>,
+    exec: Exec,
+) -> Result<Server, BindError> {
     let listening = &settings.listening;
-    let all = settings.server(listening.addresses.clone(), keys.clone());
+    let all = settings.server(listening.addresses.clone(), keys.clone(), tls.clone());
     match Server::bind(all, exec.clone()).await {
         Err(error) if listening.are_default && lacks_ipv6(&error) => {
             let addresses = listening.addresses.iter().copied().filter(SocketAddr::is_ipv4);
-            Server::bind(settings.server(addresses.collect(), keys), exec).await
+            Server::bind(settings.server(addresses.collect(), keys, tls), exec).await
         }
         bound => bound,
     }
@@ -187,16 +198,23 @@ fn lacks_ipv6(error: &BindError) -> bool {
 
 /// Says on stdout that the server is ready, where it listens, where it keeps things and what confines
 /// the processes that compile.
-fn announce(addresses: &[SocketAddr], directory: Option<&Path>, confinement: Option<Confinement>) {
+fn announce(
+    scheme: &str,
+    addresses: &[SocketAddr],
+    directory: Option<&Path>,
+    confinement: Option<Confinement>,
+) {
     const VERSION: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
-    let urls: Vec<_> = addresses.iter().map(|address| format!("http://{address}")).collect();
+    let urls: Vec<_> = addresses.iter().map(|address| format!("{scheme}://{address}")).collect();
     let urls = urls.join(" and ");
     let store = match directory {
         Some(directory) => super::printable(&directory.to_string_lossy()),
         None => "in memory".to_owned(),
     };
     let example = addresses.first().map_or_else(String::new, |address| {
-        format!("; try: curl -s http://{}/", reachable(*address))
+        // A certificate is hardly ever for the address.
+        let flags = if scheme == "https" { "-sk" } else { "-s" };
+        format!("; try: curl {flags} {scheme}://{}/", reachable(*address))
     });
     let compilers = confinement
         .map_or_else(String::new, |confinement| format!(", compilers confined by {confinement}"));

@@ -22,7 +22,7 @@ use std::time::Duration;
 use clap::{ArgMatches, Args};
 use wasm_exec::Limits;
 use wasm_exec_engine::{CompilerPlace, EngineConfig, ModuleLimits};
-use wasm_exec_server::{ApiKeys, ClientLimits, ServerConfig};
+use wasm_exec_server::{ApiKeys, ClientLimits, ServerConfig, TlsIdentity};
 
 use calls::{CallOptions, CallSettings};
 use capacity::{Capacity, CapacityOptions};
@@ -143,6 +143,9 @@ pub(crate) enum SettingsError {
     /// No address is left to listen on.
     #[error("listen is empty: at least one address is needed")]
     NoAddress,
+    /// One setting without the other that it needs.
+    #[error("{0} is set, which needs {1} as well")]
+    Lacks(&'static str, &'static str),
     /// An address beyond this machine, without a word that this is meant.
     #[error(
         "listening on {0} lets anyone who can reach this machine run, register and delete modules, \
@@ -223,14 +226,21 @@ impl Settings {
         }
     }
 
-    /// The part that the HTTP server is started with, listening on `listen` and asking for `keys`.
-    pub(crate) fn server(&self, listen: Vec<SocketAddr>, keys: Option<ApiKeys>) -> ServerConfig {
+    /// The part that the HTTP server is started with, listening on `listen`, asking for `keys` and
+    /// speaking `tls`.
+    pub(crate) fn server(
+        &self,
+        listen: Vec<SocketAddr>,
+        keys: Option<ApiKeys>,
+        tls: Option<TlsIdentity>,
+    ) -> ServerConfig {
         let Self { listening, modules, capacity, .. } = self;
         ServerConfig {
             listen,
             hosts: listening.hosts.clone(),
             origins: listening.origins.clone(),
             keys,
+            tls,
             request_bytes: modules.request.bytes(),
             bodies_bytes: capacity.bodies.bytes(),
             body_timeout: BODY_TIMEOUT,
@@ -259,6 +269,10 @@ mod tests {
             "data",
             "--api-keys",
             "keys.toml",
+            "--tls-cert",
+            "cert.pem",
+            "--tls-key",
+            "key.pem",
         ]);
         Options::from_arg_matches(&matches).unwrap().resolve(&matches).unwrap()
     }
@@ -286,7 +300,7 @@ mod tests {
         let settings = defaults();
         assert_eq!(settings.limits(), Limits::default());
         assert_eq!(format!("{:?}", settings.engine()), format!("{:?}", EngineConfig::default()));
-        let (server, default) = (settings.server(Vec::new(), None), ServerConfig::default());
+        let (server, default) = (settings.server(Vec::new(), None, None), ServerConfig::default());
         assert_eq!(server.request_bytes, default.request_bytes);
         assert_eq!(server.bodies_bytes, default.bodies_bytes);
         assert_eq!(server.connections, default.connections);

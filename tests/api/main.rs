@@ -30,6 +30,7 @@ mod smuggling;
 mod start;
 mod storage;
 mod support;
+mod tls;
 mod traps;
 mod values;
 mod wasm;

@@ -2,16 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use tempfile::{TempDir, tempdir};
 
-use crate::support::{Server, Test};
-
-/// How long anything may take before it is taken for hanging.
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::support::{Server, Test, wait_for};
 
 /// A file of keys in a directory of its own.
 struct File {
@@ -189,13 +185,4 @@ fn a_file_that_breaks_changes_nothing_and_the_log_names_keys() {
     assert!(server.get_with_key("/metrics", &key).starts_with("HTTP/1.1 403 "));
     wait_for(&log, "\"key\":\"ci\"");
     assert!(!fs::read_to_string(&log).unwrap().contains(&key[15..]));
-}
-
-/// Waits until a file has a text in it.
-fn wait_for(path: &Path, text: &str) {
-    let started = Instant::now();
-    while !fs::read_to_string(path).unwrap().contains(text) {
-        assert!(started.elapsed() < PATIENCE, "{text:?} does not come");
-        thread::yield_now();
-    }
 }

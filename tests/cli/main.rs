@@ -6,6 +6,7 @@ mod keys;
 mod run;
 mod serve;
 mod support;
+mod tls;
 mod tools;
 #[cfg(target_os = "linux")]
 mod workers;

@@ -6,9 +6,24 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+/// How long anything may take before it is taken for hanging.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Waits until a file has a text in it.
+#[track_caller]
+pub(crate) fn wait_for(path: &Path, text: &str) {
+    let started = Instant::now();
+    while !std::fs::read_to_string(path).unwrap().contains(text) {
+        assert!(started.elapsed() < PATIENCE, "{text:?} does not come");
+        thread::yield_now();
+    }
+}
 
 /// One call of the binary, in a directory of its own and without the caller's environment.
 #[derive(Debug)]
@@ -157,7 +172,7 @@ impl Server {
 
     /// Where it listens first: `127.0.0.1:4000`.
     pub(crate) fn address(&self) -> &str {
-        let url = self.line.split_once("http://").unwrap().1;
+        let url = self.line.split_once("://").unwrap().1;
         url.split([' ', ',']).next().unwrap()
     }
 

@@ -1,6 +1,6 @@
 //! Describing what is registered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -70,13 +70,19 @@ impl Exec {
         registered_at: SystemTime,
     ) -> Result<ModuleDescription, Error> {
         let record = self.registry().module(digest).await?;
-        let mut link_names = BTreeMap::new();
-        for (import, linked) in &record.manifest.links {
-            let linked = self.registry().module(*linked).await?;
-            if let Some(name) = linked.names.into_iter().next() {
-                link_names.insert(import.clone(), name);
+        let links = &record.manifest.links;
+        let distinct: BTreeSet<Digest> = links.values().copied().collect();
+        let mut names = BTreeMap::new();
+        for linked in distinct {
+            let record = self.registry().module(linked).await?;
+            if let Some(name) = record.names.into_iter().next() {
+                names.insert(linked, name);
             }
         }
+        let link_names = links
+            .iter()
+            .filter_map(|(import, linked)| Some((import.clone(), names.get(linked)?.clone())))
+            .collect();
         let name = name.or_else(|| record.names.first().cloned());
         Ok(ModuleDescription { name, record, interface, link_names, registered_at })
     }
@@ -101,7 +107,12 @@ impl Exec {
     pub async fn print(&self, wasm: Bytes) -> Result<String, Error> {
         let maximum = self.limits().wasm_bytes.saturating_mul(4);
         let limit = usize::try_from(maximum).unwrap_or(usize::MAX);
-        let printed = blocking(move || text::print(&wasm, limit)).await?;
+        let place = self.text_place().await;
+        let printed = blocking(move || {
+            let _place = place;
+            text::print(&wasm, limit)
+        })
+        .await?;
         printed.map_err(|error| match error {
             text::PrintError::TooLong { .. } => {
                 Error::Source(SourceError::TooLarge { size: maximum + 1, maximum })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quick_cache::sync::Cache;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasm_exec_engine::{
     ClientKey, CompileError, Confinement, Description, Engine, GraphNode, Module, Profile, WasmId,
 };
@@ -25,8 +25,8 @@ const REMEMBERED_REFERENCES: usize = 16_384;
 /// the Wasm that came with its request, also when the request is gone.
 const LOADS: usize = 256;
 
-/// How many large texts are parsed at once: each takes many times its size in memory.
-const PARSES: usize = 2;
+/// How many large texts are parsed or printed at once: each takes many times its size in memory.
+const TEXTS: usize = 2;
 
 /// Wasm of more bytes than this is validated and described off the threads that serve requests.
 const LARGE_WASM: usize = 64 << 10;
@@ -48,7 +48,7 @@ struct Inner {
     failures: Failures,
     references: Cache<Box<str>, Remembered>,
     loads: Arc<Semaphore>,
-    parses: Arc<Semaphore>,
+    texts: Arc<Semaphore>,
 }
 
 /// What a reference meant at a generation of the registry.
@@ -75,7 +75,7 @@ impl Exec {
             failures: Failures::new(),
             references: Cache::new(REMEMBERED_REFERENCES),
             loads: Arc::new(Semaphore::new(LOADS)),
-            parses: Arc::new(Semaphore::new(PARSES)),
+            texts: Arc::new(Semaphore::new(TEXTS)),
         };
         Self { inner: Arc::new(inner), registry, limits }
     }
@@ -146,10 +146,9 @@ impl Exec {
             }
             Source::Wat(text) => {
                 let text = text.to_owned();
-                // It goes along: parsing goes on also when the request is gone.
-                let parse = Arc::clone(&self.inner.parses).acquire_owned().await;
+                let place = self.text_place().await;
                 blocking(move || {
-                    let _parse = parse;
+                    let _place = place;
                     Source::Wat(&text).decode(maximum)
                 })
                 .await
@@ -157,6 +156,13 @@ impl Exec {
             source @ Source::Wasm(_) => Ok(source.decode(maximum)),
         };
         Ok(decoding??)
+    }
+
+    /// Waits for a place to work on a text. It goes along with the work, which goes on also when the
+    /// request is gone.
+    pub(crate) async fn text_place(&self) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        Arc::clone(&self.inner.texts).acquire_owned().await.ok()
     }
 
     /// One page of what is registered.

@@ -10,6 +10,9 @@ use crate::describe::ModuleDescription;
 use crate::error::Error;
 use crate::exec::Exec;
 
+/// The most bytes that the names of a module's links may take in its manifest.
+const MAXIMUM_LINK_NAMES: usize = 256 << 10;
+
 /// What satisfies a module's imports.
 #[derive(Clone, Debug)]
 pub enum Links {
@@ -66,6 +69,7 @@ impl Exec {
         let digest = Digest::of(&wasm);
         let description = self.validate_once(&wasm, digest).await?;
         let links = self.resolve_links(links, &description).await?;
+        small_enough(&links)?;
         let manifest = Manifest { links, wasm: digest };
         let ready = self.inline_program(&manifest, &wasm, Profile::Fast, client).await?;
         let blob = manifest.wasm;
@@ -124,6 +128,19 @@ impl Exec {
         }
         Ok(pinned)
     }
+}
+
+/// Manifests are read, checked and hashed wherever their module is used, so they stay small.
+fn small_enough(links: &BTreeMap<String, Digest>) -> Result<(), Error> {
+    // A control character takes six bytes in JSON.
+    let bytes: usize = links.keys().map(|import| import.len() * 6).sum();
+    if bytes > MAXIMUM_LINK_NAMES {
+        let detail = format!(
+            "the names of the links take {bytes} bytes as JSON at most; {MAXIMUM_LINK_NAMES} is the maximum"
+        );
+        return Err(Error::Links(detail));
+    }
+    Ok(())
 }
 
 /// The import module that a host module satisfies, if any.

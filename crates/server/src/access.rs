@@ -25,17 +25,30 @@ pub(crate) struct Access {
     literal_addresses: bool,
     /// Whether any name is a host.
     any_host: bool,
+    /// Whether the server's own pages come over TLS alone.
+    tls: bool,
 }
 
 impl Access {
     pub(crate) fn new(hosts: &[String], origins: &[String], literal_addresses: bool) -> Self {
         let lower = |texts: &[String]| texts.iter().map(|text| text.to_ascii_lowercase()).collect();
-        Self { hosts: lower(hosts), origins: lower(origins), literal_addresses, any_host: false }
+        Self {
+            hosts: lower(hosts),
+            origins: lower(origins),
+            literal_addresses,
+            any_host: false,
+            tls: false,
+        }
     }
 
     /// The same for a server that asks for keys: it answers for every host.
     pub(crate) fn for_any_host(self) -> Self {
         Self { any_host: true, ..self }
+    }
+
+    /// The same for a server that speaks TLS: a page that came without it is another server's.
+    pub(crate) fn over_tls(self) -> Self {
+        Self { tls: true, ..self }
     }
 
     /// The foreign origin that a request comes from, if it is one that may use the server.
@@ -58,8 +71,10 @@ impl Access {
         let Some(value) = origins.next() else { return Ok(None) };
         let origin = value.to_str().unwrap_or("?").to_ascii_lowercase();
         if origins.next().is_none() {
-            // A page of this very server says the authority it was asked by.
-            let own = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+            // A page of this very server says the authority it was asked by. Without TLS here, there
+            // may still be some in front of the server.
+            let plain = || origin.strip_prefix("http://").filter(|_| !self.tls);
+            let own = origin.strip_prefix("https://").or_else(plain);
             if own == Some(&authority.to_ascii_lowercase()) {
                 return Ok(None);
             }
@@ -170,6 +185,17 @@ mod tests {
         ] {
             assert_eq!(check(origin), Err(Code::Forbidden), "{origin}");
         }
+    }
+
+    #[test]
+    fn a_page_without_tls_is_foreign_to_a_server_with_it() {
+        let plain = Access::new(&[], &[], false);
+        let [secure_origin, plain_origin] = [Some("https://localhost"), Some("http://localhost")];
+        assert_eq!(check(&plain, "localhost", secure_origin), Ok(()));
+        assert_eq!(check(&plain, "localhost", plain_origin), Ok(()));
+        let secure = Access::new(&[], &[], false).over_tls();
+        assert_eq!(check(&secure, "localhost", secure_origin), Ok(()));
+        assert_eq!(check(&secure, "localhost", plain_origin), Err(Code::Forbidden));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use wasm_exec::Exec;
 
 use crate::access::Access;
+use crate::answer::Answers;
 use crate::body::Bodies;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
@@ -20,6 +21,7 @@ pub(crate) struct App {
 pub(crate) struct Inner {
     pub(crate) exec: Exec,
     pub(crate) bodies: Bodies,
+    pub(crate) answers: Answers,
     pub(crate) access: Access,
     /// `None` asks nobody for a key.
     pub(crate) keys: Option<Arc<Keys>>,
@@ -28,10 +30,18 @@ pub(crate) struct Inner {
 }
 
 impl App {
-    pub(crate) fn new(exec: Exec, bodies: Bodies, access: Access, keys: Option<Arc<Keys>>) -> Self {
+    pub(crate) fn new(
+        exec: Exec,
+        bodies: Bodies,
+        answers: Answers,
+        access: Access,
+        keys: Option<Arc<Keys>>,
+    ) -> Self {
         let metrics = Metrics::new();
         let shutting_down = AtomicBool::new(false);
-        Self { inner: Arc::new(Inner { exec, bodies, access, keys, metrics, shutting_down }) }
+        Self {
+            inner: Arc::new(Inner { exec, bodies, answers, access, keys, metrics, shutting_down }),
+        }
     }
 
     /// From here on, new requests are refused.

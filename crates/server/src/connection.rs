@@ -15,13 +15,17 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulConnection;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
-pub(crate) use activity::{Activity, Order, Phase, Snapshot};
+pub(crate) use activity::{Activity, Order, Phase, Sending, Snapshot};
 
+use crate::answer::Answer;
 use crate::client::Client;
 use crate::connections::Admitted;
-use crate::serve::{ResponseBody, Service};
+use crate::serve::Service;
+use crate::tls::ALPN_HTTP2;
 use watched::Watched;
 
 /// How many requests one HTTP/2 connection may have open.
@@ -37,42 +41,87 @@ const HTTP2_WINDOW: u32 = 256 << 10;
 /// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
+    /// HTTP/2 by how it begins, of which there may be too little yet to be sure.
+    Detect,
+}
+
 /// Serves a connection until the client ends it, or the server by its [`Activity`].
-pub(crate) async fn serve(stream: TcpStream, service: Service, admitted: &Admitted) {
-    let activity = &admitted.activity;
+pub(crate) async fn serve(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    service: Service,
+    admitted: &Admitted,
+) {
     // Answers are written at once, so there is nothing that waiting for more could join.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no delay could not be set");
     }
+    let activity = Arc::clone(&admitted.activity);
+    let answering = Answering { service, activity, client: admitted.client.clone() };
+    match tls {
+        None => serve_plain(stream, answering).await,
+        // Boxed, so that connections without TLS have no room for its state.
+        Some(tls) => Box::pin(serve_tls(stream, tls, answering)).await,
+    }
+}
+
+async fn serve_plain(stream: TcpStream, answering: Answering) {
+    let activity = &answering.activity;
     // One that was asked nothing has nothing to finish.
     let first = tokio::select! {
         biased;
         first = first_bytes(&stream) => first,
         () = activity.ordered() => return,
     };
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(activity)));
-    let answering = Arc::new(Answering {
-        service,
-        activity: Arc::clone(activity),
-        client: admitted.client.clone(),
-    });
-    let service = service_fn(move |request| {
+    let protocol = if could_be_http2(&first) { Protocol::Detect } else { Protocol::Http1 };
+    serve_http(Watched::new(stream, Arc::clone(activity)), protocol, answering).await;
+}
+
+async fn serve_tls(stream: TcpStream, tls: TlsAcceptor, answering: Answering) {
+    let activity = &answering.activity;
+    activity.begin_handshake();
+    let accepted = tokio::select! {
+        biased;
+        accepted = tls.accept(Watched::new(stream, Arc::clone(activity))) => accepted,
+        () = activity.ordered() => return,
+    };
+    activity.end_handshake();
+    let stream = match accepted {
+        Ok(stream) => stream,
+        // Somebody who speaks something else, or does not trust the certificate.
+        Err(error) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            return;
+        }
+    };
+    let protocol = match stream.get_ref().1.alpn_protocol() {
+        Some(ALPN_HTTP2) => Protocol::Http2,
+        _ => Protocol::Http1,
+    };
+    serve_http(stream, protocol, answering).await;
+}
+
+/// Answers the requests of a connection.
+async fn serve_http<S>(stream: S, protocol: Protocol, answering: Answering)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let io = TokioIo::new(stream);
+    let answering = Arc::new(answering);
+    let activity = &answering.activity;
+    let service = service_fn({
         let answering = Arc::clone(&answering);
-        async move { Ok::<_, Infallible>(answering.answer(request).await) }
+        move |request| {
+            let answering = Arc::clone(&answering);
+            async move { Ok::<_, Infallible>(answering.answer(request).await) }
+        }
     });
-    let ended = if could_be_http2(&first) {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(HTTP2_STREAMS)
-            .max_header_list_size(HEAD_BYTES as u32)
-            .initial_connection_window_size(HTTP2_WINDOW)
-            .initial_stream_window_size(HTTP2_WINDOW)
-            .max_send_buf_size(HTTP2_WINDOW as usize);
-        let connection = builder.serve_connection(io, service).into_owned();
-        until_ordered(connection, activity).await
-    } else {
+    let ended = if protocol == Protocol::Http1 {
         // One write for head and body costs the kernel less than one of two pieces.
         let connection = http1::Builder::new()
             .header_read_timeout(None)
@@ -80,10 +129,32 @@ pub(crate) async fn serve(stream: TcpStream, service: Service, admitted: &Admitt
             .writev(false)
             .serve_connection(io, service);
         until_ordered(connection, activity).await.map_err(Into::into)
+    } else {
+        let builder = http2_builder(protocol);
+        let connection = builder.serve_connection(io, service).into_owned();
+        until_ordered(connection, activity).await
     };
     // A broken connection is the client's affair.
     if let Err(error) = ended {
         tracing::debug!(error = &*error as &dyn std::error::Error, "a connection ended");
+    }
+}
+
+/// A builder for what is, or could be, HTTP/2.
+fn http2_builder(protocol: Protocol) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().header_read_timeout(None).max_buf_size(HEAD_BYTES).writev(false);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(HTTP2_STREAMS)
+        .max_header_list_size(HEAD_BYTES as u32)
+        .initial_connection_window_size(HTTP2_WINDOW)
+        .initial_stream_window_size(HTTP2_WINDOW)
+        .max_send_buf_size(HTTP2_WINDOW as usize);
+    match protocol {
+        Protocol::Http2 => builder.http2_only(),
+        Protocol::Http1 | Protocol::Detect => builder,
     }
 }
 
@@ -95,9 +166,10 @@ struct Answering {
 }
 
 impl Answering {
-    async fn answer(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
         let _running = self.activity.begin();
-        self.service.answer(request, self.client.as_deref()).await
+        let response = self.service.answer(request, self.client.as_deref()).await;
+        response.map(|answer| answer.sent_on(&self.activity))
     }
 }
 

@@ -231,7 +231,7 @@ impl Open {
             }
             let limit = match seen.phase {
                 Phase::Head => limits.head_timeout,
-                Phase::Idle | Phase::Running => limits.idle_timeout,
+                Phase::Idle | Phase::Sending | Phase::Running => limits.idle_timeout,
             };
             if now.duration_since(entry.since) >= limit && !entry.closing {
                 late.push(*id);

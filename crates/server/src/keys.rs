@@ -24,16 +24,13 @@ use wasm_exec::{Digest, Exec, View};
 use crate::caller::Caller;
 use crate::problem::{Code, Problem, chain};
 use crate::rate::{self, Bucket, Rate};
-use file::Stamp;
+use crate::reload::{self, Stamp};
 pub use file::{InvalidKeyFile, KeyFile, KeyFileError, NamespaceRecord};
 use quota::{Exceeded, Quota, Spent};
 pub use record::{CallQuota, InvalidRecord, KeyName, KeyRecord, Namespace, Per, RequestRate};
 pub(crate) use scope::Need;
 pub use scope::{Scope, UnknownScope};
 pub use token::{ApiKey, InvalidKeyId, KeyId, NoRandomness};
-
-/// How often the file is looked at for a change.
-const RELOAD: Duration = Duration::from_secs(2);
 
 /// A file of keys that was read, to serve with.
 #[derive(Clone, Debug)]
@@ -125,16 +122,7 @@ impl Keys {
 
     /// Reads the file again whenever it changes. One that cannot be used changes nothing.
     pub(crate) async fn watch(self: Arc<Self>) {
-        let mut seen = Some(self.stamp);
-        loop {
-            tokio::time::sleep(RELOAD).await;
-            let this = Arc::clone(&self);
-            match tokio::task::spawn_blocking(move || this.look(seen)).await {
-                Ok(stamp) => seen = stamp,
-                // The runtime ends.
-                Err(_) => return,
-            }
-        }
+        reload::watch(Some(self.stamp), move |seen| self.look(seen)).await;
     }
 
     /// Reads the file if it is not what was seen of it before, and gives what is seen now. Blocks.

@@ -15,6 +15,7 @@
 //! ```
 
 mod access;
+mod answer;
 mod app;
 mod body;
 mod caller;
@@ -28,10 +29,12 @@ mod negotiation;
 mod openapi;
 mod problem;
 mod rate;
+mod reload;
 mod reply;
 mod routes;
 mod serve;
 mod server;
+mod tls;
 
 pub use client::ClientLimits;
 pub use keys::{
@@ -42,3 +45,4 @@ pub use keys::{
 pub use openapi::document as openapi_document;
 pub use problem::Code;
 pub use server::{BindError, Server, ServerConfig};
+pub use tls::{TlsError, TlsIdentity};

@@ -54,6 +54,16 @@ routes! {
     Other "other",
 }
 
+impl Route {
+    /// Whether it calls a function, so that every answer says how that ended.
+    pub(crate) fn calls(self) -> bool {
+        match self {
+            Self::RunWasm | Self::ExecuteModule | Self::CallFunction | Self::CallInline => true,
+            Self::RegisterModule | Self::Modules | Self::Other => false,
+        }
+    }
+}
+
 /// A request for a route that calls a function.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Hot<'a> {

@@ -7,14 +7,14 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use bytes::Bytes;
 use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{Either, Full};
+use http_body_util::Either;
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
+use crate::answer::{Answer, Content};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::client::{self, Client};
@@ -28,19 +28,17 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest request id that is taken over from a client.
 const MAXIMUM_REQUEST_ID: usize = 128;
 
-/// Handlers' answers are complete; the router's may be streams.
-pub(crate) type ResponseBody = Either<Full<Bytes>, Body>;
-
 /// A request's answer, and what the log is to say of the request.
 #[derive(Debug)]
 struct Answered {
     route: Route,
     caller: Caller,
-    response: Response<ResponseBody>,
+    response: Response<Content>,
 }
 
 impl Answered {
     fn refused(route: Route, problem: Problem) -> Self {
+        let problem = if route.calls() { problem.with_outcome() } else { problem };
         let response = problem.into_reply().map(Either::Left);
         Self { route, caller: Caller::anyone(), response }
     }
@@ -64,24 +62,34 @@ impl Service {
         &self,
         request: Request<Incoming>,
         client: Option<&Client>,
-    ) -> Response<ResponseBody> {
+    ) -> Response<Answer> {
         let started = Instant::now();
         let (head, body) = request.into_parts();
         let id = request_id(&head.headers);
         // Pinned first, so that what wraps it moves a pointer and not the future.
         let mut handling = pin!(self.handle(&head, body, client));
         let handled = AssertUnwindSafe(handling.as_mut()).catch_unwind().await;
-        let Answered { route, caller, mut response } = handled.unwrap_or_else(|_| {
+        let Answered { route, caller, response } = handled.unwrap_or_else(|_| {
             // What the panic said is in the log already, by the panic hook.
             let problem = Problem::new(Code::Internal, "internal error");
             Answered::refused(Route::Other, problem)
         });
+        let mut response = self.hold(response);
         let took = started.elapsed();
         let code = response.extensions().get::<Code>().map(|code| code.as_str());
         self.app.metrics.answered(route, code, took);
         log(&head, caller.key_name(), &response, code, took, &id);
         response.headers_mut().insert(REQUEST_ID, id);
         response
+    }
+
+    /// Takes room for an answer, or answers that there is none.
+    fn hold(&self, response: Response<Content>) -> Response<Answer> {
+        let (head, content) = response.into_parts();
+        match self.app.answers.hold(content) {
+            Ok(answer) => Response::from_parts(head, answer),
+            Err(problem) => problem.into_reply().map(|body| Either::Left(body).into()),
+        }
     }
 
     async fn handle(&self, head: &Parts, body: Incoming, client: Option<&Client>) -> Answered {
@@ -114,8 +122,7 @@ impl Service {
             }
             // Boxed, since it is large, and the future of a hot request is moved several times.
             (Ok(()), None) => Box::pin(self.route(origin.is_some(), &caller, head, body)).await,
-            (Err(problem), Some(_)) => problem.with_outcome().into_reply().map(Either::Left),
-            (Err(problem), None) => problem.into_reply().map(Either::Left),
+            (Err(problem), _) => return Answered { caller, ..Answered::refused(route, problem) },
         };
         if let Some(origin) = origin {
             cors::allow(origin.clone(), response.headers_mut());
@@ -146,7 +153,7 @@ impl Service {
         caller: &Caller,
         head: &Parts,
         body: Incoming,
-    ) -> Response<ResponseBody> {
+    ) -> Response<Content> {
         if foreign && let Some(reply) = cors::preflight(&head.method, &head.headers) {
             return reply.map(Either::Left);
         }

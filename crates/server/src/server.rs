@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use wasm_exec::Exec;
 
 use crate::access::Access;
+use crate::answer::Answers;
 use crate::app::App;
 use crate::body::Bodies;
 use crate::client::ClientLimits;
@@ -18,6 +19,7 @@ use crate::connection;
 use crate::connections::{ConnectionLimits, Connections};
 use crate::keys::{ApiKeys, Keys};
 use crate::serve::Service;
+use crate::tls::{Tls, TlsIdentity};
 
 /// How long accepting pauses when the process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -33,10 +35,14 @@ pub struct ServerConfig {
     pub origins: Vec<String>,
     /// The keys that requests have to be sent with; `None` asks for none.
     pub keys: Option<ApiKeys>,
+    /// The certificate and key of TLS, which is then spoken on all addresses; `None` speaks none.
+    pub tls: Option<TlsIdentity>,
     /// The most bytes a request's body may have, decompressed.
     pub request_bytes: u64,
     /// About how many bytes all bodies together may take while they are worked on.
     pub bodies_bytes: u64,
+    /// About how many bytes all large answers together may take until their clients have taken them.
+    pub answers_bytes: u64,
     /// How long a client may take to send a request's body.
     pub body_timeout: Duration,
     /// How many connections may be open. When one more comes, the one on which nothing has run for
@@ -59,8 +65,10 @@ impl Default for ServerConfig {
             hosts: Vec::new(),
             origins: Vec::new(),
             keys: None,
+            tls: None,
             request_bytes: 97 << 20,
             bodies_bytes: 512 << 20,
+            answers_bytes: 512 << 20,
             body_timeout: Duration::from_secs(30),
             connections: 10_000,
             client: ClientLimits::default(),
@@ -100,6 +108,7 @@ pub struct Server {
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
     connections: Arc<Connections>,
+    tls: Option<Arc<Tls>>,
     drain: Duration,
 }
 
@@ -131,8 +140,12 @@ impl Server {
         if keys.is_some() {
             access = access.for_any_host();
         }
+        if config.tls.is_some() {
+            access = access.over_tls();
+        }
         let bodies = Bodies::new(config.request_bytes, config.bodies_bytes, config.body_timeout);
-        let app = App::new(exec, bodies, access, keys);
+        let answers = Answers::new(config.answers_bytes);
+        let app = App::new(exec, bodies, answers, access, keys);
         Ok(Self {
             service: Service::new(app.clone()),
             app,
@@ -144,6 +157,7 @@ impl Server {
                 head_timeout: config.head_timeout,
                 idle_timeout: config.idle_timeout,
             })),
+            tls: config.tls.map(|identity| Arc::new(Tls::new(identity))),
             drain: config.drain,
         })
     }
@@ -163,12 +177,16 @@ impl Server {
                 self.app.clone(),
                 self.service.clone(),
                 Arc::clone(&self.connections),
+                self.tls.clone(),
             ));
         }
         let connections = Arc::clone(&self.connections);
         working.spawn(async move { connections.sweep().await });
         if let Some(keys) = self.app.keys.clone() {
             working.spawn(keys.watch());
+        }
+        if let Some(tls) = self.tls {
+            working.spawn(tls.watch());
         }
         shutdown.await;
         self.app.shut_down();
@@ -180,7 +198,13 @@ impl Server {
     }
 }
 
-async fn accept(listener: TcpListener, app: App, service: Service, connections: Arc<Connections>) {
+async fn accept(
+    listener: TcpListener,
+    app: App,
+    service: Service,
+    connections: Arc<Connections>,
+    tls: Option<Arc<Tls>>,
+) {
     loop {
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -200,9 +224,10 @@ async fn accept(listener: TcpListener, app: App, service: Service, connections: 
             }
         };
         let (app, service) = (app.clone(), service.clone());
+        let tls = tls.as_deref().map(Tls::acceptor);
         tokio::spawn(async move {
             app.metrics.connections.inc();
-            connection::serve(stream, service, &admitted).await;
+            connection::serve(stream, tls, service, &admitted).await;
             app.metrics.connections.dec();
             drop(admitted);
         });

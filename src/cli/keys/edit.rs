@@ -115,7 +115,8 @@ fn replace(path: &Path, text: &str, old: Option<&Metadata>) -> Result<(), KeysEr
         .map_err(failed("sync", directory))
 }
 
-/// Writes a file that only its owner can read: the owner of the old one, which the server may run as.
+/// Writes a file with the owner and the permissions of the old one, which the server has to be able to
+/// read; a first one can only be read by its owner.
 fn write(path: &Path, text: &str, old: Option<&Metadata>) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let new = file.metadata()?;
@@ -123,6 +124,10 @@ fn write(path: &Path, text: &str, old: Option<&Metadata>) -> io::Result<()> {
         && (old.uid(), old.gid()) != (new.uid(), new.gid())
     {
         fchown(&file, Some(old.uid()), Some(old.gid()))?;
+    }
+    if let Some(old) = old {
+        // The server may read it as a member of its group.
+        file.set_permissions(old.permissions())?;
     }
     file.write_all(text.as_bytes())?;
     file.sync_all()

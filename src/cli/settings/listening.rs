@@ -31,6 +31,12 @@ pub(super) struct ListeningOptions {
     /// Ask every request for one of the keys in this file, which `keys create` makes
     #[arg(long, env = "WASM_EXEC_API_KEYS", value_name = "FILE")]
     api_keys: Option<PathBuf>,
+    /// Speak TLS with the certificate in this PEM file, followed by those that lead to a known one
+    #[arg(long, env = "WASM_EXEC_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, a PEM file
+    #[arg(long, env = "WASM_EXEC_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
     /// Listen beyond this machine without keys, although anyone who gets through can run and register modules
     #[arg(
         long,
@@ -57,11 +63,23 @@ pub(crate) struct Listening {
     pub(crate) origins: Vec<String>,
     /// The file of keys that requests need; `None` asks for none.
     pub(crate) api_keys: Option<PathBuf>,
+    /// The files of TLS; `None` speaks none.
+    pub(crate) tls: Option<TlsFiles>,
+}
+
+/// Where the certificate of TLS is, and its key.
+#[derive(Debug)]
+pub(crate) struct TlsFiles {
+    /// The certificate's file.
+    pub(crate) certificate: PathBuf,
+    /// The key's file.
+    pub(crate) key: PathBuf,
 }
 
 impl ListeningOptions {
     pub(super) fn resolve(self, sources: &mut Sources<'_>) -> Result<Listening, SettingsError> {
-        let Self { port, listen, host, allow_origin, api_keys, allow_anonymous } = self;
+        let Self { port, listen, host, allow_origin, api_keys, tls_cert, tls_key, allow_anonymous } =
+            self;
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let loopback = loopback.map(ListenAddress::Ip).to_vec();
         let port = sources.pick("port", port, DEFAULT_PORT)?;
@@ -69,6 +87,14 @@ impl ListeningOptions {
         let hosts = sources.pick("host", host, Vec::new())?;
         let origins = sources.pick("allow-origin", allow_origin, Vec::new())?;
         let api_keys = sources.find("api-keys", api_keys)?;
+        let tls_cert = sources.find("tls-cert", tls_cert)?;
+        let tls_key = sources.find("tls-key", tls_key)?;
+        let tls = match (tls_cert, tls_key) {
+            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+            (None, None) => None,
+            (Some(_), None) => return Err(SettingsError::Lacks("tls-cert", "tls-key")),
+            (None, Some(_)) => return Err(SettingsError::Lacks("tls-key", "tls-cert")),
+        };
         let allow_anonymous = sources.pick("allow-anonymous", allow_anonymous, false)?;
         let addresses: Vec<_> = listen.iter().map(|listen| listen.with_port(port)).collect();
         if addresses.is_empty() {
@@ -86,6 +112,7 @@ impl ListeningOptions {
                 hosts: hosts.iter().map(HostName::to_string).collect(),
                 origins: origins.iter().map(WebOrigin::to_string).collect(),
                 api_keys,
+                tls,
             }),
         }
     }

@@ -1,5 +1,6 @@
 //! What happens on a connection, counted, and what it is told to do.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
@@ -15,7 +16,9 @@ pub(crate) struct Activity {
     writes: AtomicU64,
     begun: AtomicU64,
     ended: AtomicU64,
-    /// `reads` when the last request ended: what came since is the head of the next.
+    /// Large answers that the client has not taken yet.
+    sending: AtomicU64,
+    /// `reads` when the last request or the handshake ended: what came since is the next head.
     reads_at_end: AtomicU64,
     orders: Orders,
 }
@@ -44,6 +47,8 @@ pub(crate) enum Order {
 pub(crate) enum Phase {
     /// A request runs, or its body is awaited; both have limits of their own.
     Running,
+    /// Nothing runs, but the client takes an answer.
+    Sending,
     /// A part of a request's head has come.
     Head,
     /// Nothing was asked yet, or all is answered.
@@ -55,9 +60,21 @@ pub(crate) enum Phase {
 pub(crate) struct Snapshot {
     pub(crate) phase: Phase,
     begun: u64,
-    /// Counted only while idle, when they are the rest of an answer: a slow head must not gain time
-    /// by what it is told meanwhile.
+    /// Counted only while an answer is sent: a slow head must not gain time by what it is told
+    /// meanwhile.
     writes: u64,
+}
+
+/// A large answer that is not taken yet.
+#[derive(Debug)]
+pub(crate) struct Sending(Arc<Activity>);
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        // What the client said meanwhile, to take more, is no part of the next head.
+        self.0.await_head();
+        self.0.sending.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A request that runs.
@@ -68,6 +85,27 @@ impl Activity {
     pub(crate) fn begin(&self) -> Running<'_> {
         self.begun.fetch_add(1, Ordering::Relaxed);
         Running(self)
+    }
+
+    /// A large answer begins to be sent.
+    pub(crate) fn send(this: &Arc<Self>) -> Sending {
+        this.sending.fetch_add(1, Ordering::Relaxed);
+        Sending(Arc::clone(this))
+    }
+
+    /// A handshake begins. It counts as a head from here on, also while nothing comes.
+    pub(super) fn begin_handshake(&self) {
+        self.read();
+    }
+
+    /// The handshake ended: what comes now is the first head.
+    pub(super) fn end_handshake(&self) {
+        self.await_head();
+    }
+
+    /// What came so far is no part of the next head.
+    fn await_head(&self) {
+        self.reads_at_end.store(self.reads.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     pub(super) fn read(&self) {
@@ -84,14 +122,16 @@ impl Activity {
         let awaited = self.reads_at_end.load(Ordering::Relaxed);
         let phase = if begun != ended {
             Phase::Running
+        } else if self.sending.load(Ordering::Relaxed) > 0 {
+            Phase::Sending
         } else if self.reads.load(Ordering::Relaxed) != awaited {
             Phase::Head
         } else {
             Phase::Idle
         };
         let writes = match phase {
-            Phase::Idle => self.writes.load(Ordering::Relaxed),
-            Phase::Running | Phase::Head => 0,
+            Phase::Sending => self.writes.load(Ordering::Relaxed),
+            Phase::Running | Phase::Head | Phase::Idle => 0,
         };
         Snapshot { phase, begun, writes }
     }
@@ -131,8 +171,7 @@ impl Activity {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        let reads = self.0.reads.load(Ordering::Relaxed);
-        self.0.reads_at_end.store(reads, Ordering::Relaxed);
+        self.0.await_head();
         self.0.ended.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -156,16 +195,36 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_head_is_no_progress_and_a_slow_answer_is() {
+    fn a_handshake_is_a_head_until_it_ends() {
         let activity = Activity::default();
+        let phase = || activity.snapshot().phase;
+        activity.begin_handshake();
+        assert_eq!(phase(), Phase::Head, "even a silent one");
+        activity.read();
+        assert_eq!(phase(), Phase::Head);
+        activity.end_handshake();
+        assert_eq!(phase(), Phase::Idle);
+        activity.read();
+        assert_eq!(phase(), Phase::Head);
+    }
+
+    #[test]
+    fn a_slow_head_is_no_progress_and_a_slow_answer_is() {
+        let activity = Arc::new(Activity::default());
         activity.read();
         let first = activity.snapshot();
         activity.read();
         activity.wrote();
         assert_eq!(activity.snapshot(), first);
         drop(activity.begin());
+        let sending = Activity::send(&activity);
         let first = activity.snapshot();
+        activity.read();
         activity.wrote();
-        assert_ne!(activity.snapshot(), first);
+        let second = activity.snapshot();
+        assert_ne!(second, first);
+        assert_eq!(second.phase, Phase::Sending, "the read asked for more of the answer");
+        drop(sending);
+        assert_eq!(activity.snapshot().phase, Phase::Idle);
     }
 }

@@ -2,14 +2,14 @@
 //! which something is to be said.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use super::record::{KeyRecord, Namespace};
+use crate::reload::Stamp;
 
 /// The most keys, and the most namespaces, of one file.
 const MAX_KEYS: usize = 10_000;
@@ -69,15 +69,6 @@ pub enum KeyFileError {
         /// What is wrong with it.
         source: InvalidKeyFile,
     },
-}
-
-/// What a file's change is known by. A file that is written anew and renamed has another inode, so
-/// two changes within one tick of the clock are told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
-    modified: Option<SystemTime>,
-    length: u64,
-    inode: u64,
 }
 
 impl KeyFile {
@@ -154,21 +145,6 @@ impl KeyFile {
 impl InvalidKeyFile {
     fn new(reason: String) -> Self {
         Self { line: None, reason }
-    }
-}
-
-impl Stamp {
-    /// The stamp of what is at a path now.
-    pub(super) fn at(path: &Path) -> io::Result<Self> {
-        Ok(Self::of(&std::fs::metadata(path)?))
-    }
-
-    fn of(metadata: &Metadata) -> Self {
-        #[cfg(unix)]
-        let inode = std::os::unix::fs::MetadataExt::ino(metadata);
-        #[cfg(not(unix))]
-        let inode = 0;
-        Self { modified: metadata.modified().ok(), length: metadata.len(), inode }
     }
 }
 

@@ -1,0 +1,101 @@
+//! An answer's body on its way to the client: bounded in the memory of all that are not taken yet.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body as StreamBody;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{Either, Full};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::connection::{Activity, Sending};
+use crate::problem::{Code, Problem};
+
+/// Answers up to this many bytes are not counted: they fit what the kernel takes at once.
+const SMALL: u64 = 64 << 10;
+
+/// The unit that the memory of answers is counted in, in bytes.
+const UNIT: u64 = 64 << 10;
+
+/// Handlers' answers are complete; the router's may be streams.
+pub(crate) type Content = Either<Full<Bytes>, StreamBody>;
+
+/// A bound on the memory of all answers that clients have not taken yet.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    memory: Arc<Semaphore>,
+}
+
+/// An answer's body, and what it holds until it is sent or given up.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    content: Content,
+    room: Option<OwnedSemaphorePermit>,
+    sending: Option<Sending>,
+}
+
+impl Answers {
+    /// About so many bytes.
+    pub(crate) fn new(bytes: u64) -> Self {
+        let units = usize::try_from(bytes.div_ceil(UNIT)).unwrap_or(usize::MAX);
+        Self { memory: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))) }
+    }
+
+    /// Takes room for an answer.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub(crate) fn hold(&self, content: Content) -> Result<Answer, Problem> {
+        let size = content.size_hint().lower();
+        if size <= SMALL {
+            return Ok(Answer::from(content));
+        }
+        let units = u32::try_from(size.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        match Arc::clone(&self.memory).try_acquire_many_owned(units) {
+            Ok(room) => Ok(Answer { content, room: Some(room), sending: None }),
+            Err(_) => {
+                let detail = "too many large answers wait for their clients; try again";
+                Err(Problem::new(Code::Overloaded, detail))
+            }
+        }
+    }
+}
+
+impl Answer {
+    /// The same, and a large one lets its connection wait until it is taken.
+    pub(crate) fn sent_on(mut self, activity: &Arc<Activity>) -> Self {
+        if self.room.is_some() {
+            self.sending = Some(Activity::send(activity));
+        }
+        self
+    }
+}
+
+impl From<Content> for Answer {
+    fn from(content: Content) -> Self {
+        Self { content, room: None, sending: None }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = <Content as Body>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.content).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.content.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.content.size_hint()
+    }
+}
