@@ -8,6 +8,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -19,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub(crate) use activity::{Activity, Order, Phase, Snapshot};
 
-use crate::serve::Service;
+use crate::serve::{ResponseBody, Service};
 use crate::tls::ALPN_HTTP2;
 use watched::Watched;
 
@@ -56,14 +58,16 @@ pub(crate) async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no delay could not be set");
     }
+    let answering = Answering { service, activity };
     match tls {
-        None => serve_plain(stream, service, activity).await,
-        // Boxed, so that connections without TLS have no room for its state.
-        Some(tls) => Box::pin(serve_tls(stream, tls, service, activity)).await,
+        None => serve_plain(stream, answering).await,
+        // Boxed, so that connections without TLS keep no room for its state.
+        Some(tls) => Box::pin(serve_tls(stream, tls, answering)).await,
     }
 }
 
-async fn serve_plain(stream: TcpStream, service: Service, activity: Arc<Activity>) {
+async fn serve_plain(stream: TcpStream, answering: Answering) {
+    let activity = Arc::clone(&answering.activity);
     // One that was asked nothing has nothing to finish.
     let first = tokio::select! {
         biased;
@@ -71,14 +75,15 @@ async fn serve_plain(stream: TcpStream, service: Service, activity: Arc<Activity
         () = activity.ordered() => return,
     };
     let protocol = if could_be_http2(&first) { Protocol::Detect } else { Protocol::Http1 };
-    answer(Watched::new(stream, Arc::clone(&activity)), protocol, service, activity).await;
+    converse(Watched::new(stream, activity), protocol, answering).await;
 }
 
-async fn serve_tls(stream: TcpStream, tls: TlsAcceptor, service: Service, activity: Arc<Activity>) {
+async fn serve_tls(stream: TcpStream, tls: TlsAcceptor, answering: Answering) {
+    let activity = &answering.activity;
     activity.begin_handshake();
     let accepted = tokio::select! {
         biased;
-        accepted = tls.accept(Watched::new(stream, Arc::clone(&activity))) => accepted,
+        accepted = tls.accept(Watched::new(stream, Arc::clone(activity))) => accepted,
         () = activity.ordered() => return,
     };
     activity.end_handshake();
@@ -94,23 +99,20 @@ async fn serve_tls(stream: TcpStream, tls: TlsAcceptor, service: Service, activi
         Some(ALPN_HTTP2) => Protocol::Http2,
         _ => Protocol::Http1,
     };
-    answer(stream, protocol, service, activity).await;
+    converse(stream, protocol, answering).await;
 }
 
-/// Answers the requests of a connection.
-async fn answer<S>(stream: S, protocol: Protocol, service: Service, activity: Arc<Activity>)
+/// Takes requests and answers them, until the connection ends.
+async fn converse<S>(stream: S, protocol: Protocol, answering: Answering)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let io = TokioIo::new(stream);
-    let service = Arc::new(service);
-    let answering = Arc::clone(&activity);
+    let answering = Arc::new(answering);
+    let activity = Arc::clone(&answering.activity);
     let service = service_fn(move |request| {
-        let (service, activity) = (Arc::clone(&service), Arc::clone(&answering));
-        async move {
-            let _running = activity.begin();
-            Ok::<_, Infallible>(service.answer(request).await)
-        }
+        let answering = Arc::clone(&answering);
+        async move { Ok::<_, Infallible>(answering.answer(request).await) }
     });
     let ended = if protocol == Protocol::Http1 {
         // One write for head and body costs the kernel less than one of two pieces.
@@ -128,6 +130,19 @@ where
     // A broken connection is the client's affair.
     if let Err(error) = ended {
         tracing::debug!(error = &*error as &dyn std::error::Error, "a connection ended");
+    }
+}
+
+/// What answers a connection's requests.
+struct Answering {
+    service: Service,
+    activity: Arc<Activity>,
+}
+
+impl Answering {
+    async fn answer(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+        let _running = self.activity.begin();
+        self.service.answer(request).await
     }
 }
 
