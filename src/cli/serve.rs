@@ -97,9 +97,9 @@ pub(crate) enum ServeError {
 ///
 /// When the server cannot start.
 pub(crate) fn execute(options: Options, matches: &ArgMatches) -> Result<(), ServeError> {
-    let settings = options.resolve(matches)?;
+    let mut settings = options.resolve(matches)?;
     log::start(&settings.process);
-    raise_open_files();
+    settings.leave_files_for_others(raise_open_files());
     // Before the runtime and so closed after it: whatever tasks still write is in a locked directory.
     let data = settings.storage.directory.as_deref().map(DataDirectory::open).transpose()?;
     let runtime = runtime::Builder::new_multi_thread()
@@ -238,11 +238,13 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 }
 
 /// Lets the process have as many open files as it may: each connection is one, and the soft limit is
-/// 1024 for the sake of programs that cannot count further.
-fn raise_open_files() {
+/// 1024 for the sake of programs that cannot count further. Says how many it may have then; `None` is
+/// any number.
+fn raise_open_files() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, soft = ?limit.current, "cannot raise the limit of open files");
     }
+    getrlimit(Resource::Nofile).current
 }

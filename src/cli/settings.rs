@@ -40,6 +40,9 @@ pub(crate) use values::{Period, Size};
 /// ten seconds after which service managers kill.
 const DRAIN: Duration = Duration::from_secs(8);
 
+/// How many open files are kept for what is no connection.
+const OTHER_FILES: usize = 512;
+
 /// How long a client may take to send a request's body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -190,6 +193,23 @@ fn is_setting(name: &str) -> bool {
 }
 
 impl Settings {
+    /// Lowers the number of connections to what so many open files allow, so that idle ones are closed
+    /// before there are no files left for new ones, for compiled modules and compile workers.
+    pub(crate) fn leave_files_for_others(&mut self, files: Option<u64>) {
+        let Some(files) = files.and_then(|files| usize::try_from(files).ok()) else { return };
+        let possible = files.saturating_sub(OTHER_FILES).max(files / 2).max(1);
+        if self.capacity.connections > possible {
+            let connections = self.capacity.connections;
+            tracing::warn!(
+                connections,
+                files,
+                possible,
+                "fewer connections, for lack of open files"
+            );
+            self.capacity.connections = possible;
+        }
+    }
+
     /// The part that the engine is started with. Where it compiles is not a setting.
     pub(crate) fn engine(&self) -> EngineConfig {
         let Self { calls, modules, capacity, .. } = self;

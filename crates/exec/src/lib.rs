@@ -17,7 +17,7 @@
 //!
 //! let wat = r#"(module (func (export "two") (result i32) (i32.const 2)))"#;
 //! let wasm = exec.decode(Source::Wat(wat)).await?;
-//! exec.register(Some("utils"), wasm, Links::none()).await?;
+//! exec.register(Some("utils"), wasm, Links::none(), None).await?;
 //! let answer = exec
 //!     .call(Call {
 //!         target: Target::Module("utils"),
@@ -25,6 +25,7 @@
 //!         params: &[],
 //!         limits: RequestedLimits::default(),
 //!         style: Style::Plain,
+//!         client: None,
 //!     })
 //!     .await?;
 //! assert_eq!(answer.result, Ok("[2]".to_owned()));

@@ -90,8 +90,9 @@ impl Source<'_> {
             }
             Self::Wat(wat) => {
                 let size = wat.len() as u64;
-                if size > MAXIMUM_TEXT {
-                    return Err(SourceError::TooLarge { size, maximum: MAXIMUM_TEXT });
+                let maximum = maximum.min(MAXIMUM_TEXT);
+                if size > maximum {
+                    return Err(SourceError::TooLarge { size, maximum });
                 }
                 text::parse(wat).map_err(SourceError::InvalidText)?.into()
             }

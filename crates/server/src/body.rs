@@ -77,35 +77,32 @@ impl Bodies {
         }
         let small = announced.upper().is_some_and(|bytes| bytes <= SMALL);
         if small && coding == decoding::Coding::Identity {
-            let bytes = self.in_time(pin!(self.collect(body))).await?;
+            let bytes = self.in_time(pin!(self.collect(body, None))).await?;
             return Ok(Body { bytes, _room: None });
         }
         // Boxed, since it is rare, and the future of a request is moved several times.
-        Box::pin(self.read_large(coding, announced.upper(), body)).await
+        Box::pin(self.read_large(coding, body)).await
     }
 
     /// Reads a body for which there has to be room.
-    async fn read_large<B>(
-        &self,
-        coding: decoding::Coding,
-        announced: Option<u64>,
-        body: B,
-    ) -> Result<Body, Problem>
+    async fn read_large<B>(&self, coding: decoding::Coding, body: B) -> Result<Body, Problem>
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: std::fmt::Display,
     {
-        let as_sent = announced.unwrap_or(self.maximum).min(self.maximum);
-        let expanded = match coding {
-            decoding::Coding::Identity => 0,
-            decoding::Coding::Gzip | decoding::Coding::Zstd => self.maximum,
-        };
-        let room = self.room(as_sent + expanded)?;
-        let bytes = self.in_time(pin!(self.collect(body))).await?;
+        // Taken as the body comes: what is only announced keeps nobody else out.
+        let mut room = self.room(UNIT)?;
+        let bytes = self.in_time(pin!(self.collect(body, Some(&mut room)))).await?;
+        match coding {
+            decoding::Coding::Identity => {}
+            decoding::Coding::Gzip | decoding::Coding::Zstd => room.merge(self.room(self.maximum)?),
+        }
         // The room goes along: decoding goes on also if the request is given up meanwhile.
-        let (bytes, room) = decoding::decode(coding, bytes, self.maximum, room)
+        let (bytes, mut room) = decoding::decode(coding, bytes, self.maximum, room)
             .await
             .map_err(|error| error.problem(self.maximum))?;
+        let needed = usize::try_from((bytes.len() as u64).div_ceil(UNIT)).unwrap_or(usize::MAX);
+        drop(room.split(room.num_permits().saturating_sub(needed)));
         Ok(Body { bytes, _room: Some(room) })
     }
 
@@ -132,7 +129,12 @@ impl Bodies {
         })
     }
 
-    async fn collect<B>(&self, body: B) -> Result<Bytes, Problem>
+    /// Collects a body, taking more room as it grows if it is one that needs room.
+    async fn collect<B>(
+        &self,
+        body: B,
+        mut room: Option<&mut OwnedSemaphorePermit>,
+    ) -> Result<Bytes, Problem>
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: std::fmt::Display,
@@ -146,10 +148,15 @@ impl Bodies {
             })?;
             // Trailers say nothing here.
             let Ok(data) = frame.into_data() else { continue };
-            if (first.len() + all.len() + data.len()) as u64 > self.maximum {
+            let size = (first.len() + all.len() + data.len()) as u64;
+            if size > self.maximum {
                 drop((first, all, data));
                 discard(body).await;
                 return Err(self.too_large());
+            }
+            if let Some(room) = &mut room {
+                let missing = size.saturating_sub(room.num_permits() as u64 * UNIT);
+                room.merge(self.room(missing)?);
             }
             // A body in one piece, as almost all are, is not copied.
             if first.is_empty() && all.is_empty() {

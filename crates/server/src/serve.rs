@@ -122,7 +122,7 @@ impl Service {
             }
             // Boxed, since it is large, and the future of a hot request is moved several times.
             (Ok(()), None) => Box::pin(self.route(origin.is_some(), &caller, head, body)).await,
-            (Err(problem), _) => return Answered { caller, ..Answered::refused(route, problem) },
+            (Err(problem), _) => Answered::refused(route, problem).response,
         };
         if let Some(origin) = origin {
             cors::allow(origin.clone(), response.headers_mut());
