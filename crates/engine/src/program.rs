@@ -6,12 +6,12 @@ use std::collections::HashMap;
 
 use wasmtime::{ExternType, InstancePre, Linker, ModuleExport, ValType};
 
-use crate::call::State;
 use crate::config::Profile;
 use crate::limiter::LARGE_MEMORY;
 use crate::module::{Cost, Module};
 use crate::outcome::shorten;
 use crate::pace::Pace;
+use crate::store::State;
 use crate::value::ValueType;
 
 /// One module of a graph that is to become a program.
