@@ -6,15 +6,21 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How long a call waits for a place before it is refused.
-const MAXIMUM_WAIT: Duration = Duration::from_secs(5);
-
 /// Hands out places, to as many as there are; a bounded number of others waits, in order.
 #[derive(Debug)]
 pub(crate) struct Admission {
     places: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
-    maximum_waiting: usize,
+    queue: Queue,
+}
+
+/// Those who wait for a place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Queue {
+    /// How many there are at most; one more is refused.
+    pub(crate) length: usize,
+    /// How long one waits before it is refused.
+    pub(crate) patience: Duration,
 }
 
 /// A place, given back when it is dropped.
@@ -28,12 +34,9 @@ pub(crate) struct Place {
 pub(crate) struct Full;
 
 impl Admission {
-    pub(crate) fn new(places: u32, maximum_waiting: usize) -> Self {
-        Self {
-            places: Arc::new(Semaphore::new(places as usize)),
-            waiting: Arc::default(),
-            maximum_waiting,
-        }
+    pub(crate) fn new(places: u32, queue: Queue) -> Self {
+        let places = Arc::new(Semaphore::new(places as usize));
+        Self { places, waiting: Arc::default(), queue }
     }
 
     /// Other places, for which those who wait count in the same queue.
@@ -41,7 +44,7 @@ impl Admission {
         Self {
             places: Arc::new(Semaphore::new(places as usize)),
             waiting: Arc::clone(&self.waiting),
-            maximum_waiting: self.maximum_waiting,
+            queue: self.queue,
         }
     }
 
@@ -56,9 +59,9 @@ impl Admission {
         if let Some(place) = self.try_enter(count) {
             return Ok(place);
         }
-        let _waiting = Waiting::join(&self.waiting, self.maximum_waiting).ok_or(Full)?;
+        let _waiting = Waiting::join(&self.waiting, self.queue.length).ok_or(Full)?;
         let permit = Arc::clone(&self.places).acquire_many_owned(count);
-        match tokio::time::timeout(MAXIMUM_WAIT, permit).await {
+        match tokio::time::timeout(self.queue.patience, permit).await {
             Ok(Ok(permit)) => Ok(Place { _permit: permit }),
             _ => Err(Full),
         }
@@ -88,7 +91,7 @@ mod tests {
 
     #[tokio::test]
     async fn places_are_counted_and_the_queue_is_bounded() {
-        let admission = Admission::new(2, 1);
+        let admission = Admission::new(2, Queue { length: 1, patience: Duration::MAX });
         let both = admission.enter(2).await.unwrap();
         let mut waiting = Box::pin(admission.enter(1));
         assert!(futures_poll_once(&mut waiting).await.is_none());
@@ -100,7 +103,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_who_gives_up_leaves_the_queue() {
-        let admission = Admission::new(1, 1);
+        let admission = Admission::new(1, Queue { length: 1, patience: Duration::MAX });
         let _place = admission.enter(1).await.unwrap();
         let mut waiting = Box::pin(admission.enter(1));
         assert!(futures_poll_once(&mut waiting).await.is_none());

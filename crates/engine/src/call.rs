@@ -78,23 +78,19 @@ impl Call {
     pub(crate) async fn run(self, engine: &wasmtime::Engine, started: Instant) -> Ran {
         match self.store(engine, started) {
             Ok(mut store) => {
-                let outcome = self.run_in(&mut store, started).await;
+                let outcome = self.run_in(&mut store).await;
                 Ran { outcome, interrupted: store.data().interrupted() }
             }
             Err(error) => Ran { outcome: Err(error), interrupted: false },
         }
     }
 
-    async fn run_in(
-        mut self,
-        store: &mut Store<State>,
-        started: Instant,
-    ) -> Result<Outcome, CallError> {
+    async fn run_in(mut self, store: &mut Store<State>) -> Result<Outcome, CallError> {
         let mut instances = Instances::new();
         let result = self.guest(store, &mut instances).await;
         let limiter = store.data().limiter();
         let usage = Usage {
-            wall: started.elapsed(),
+            wall: store.data().elapsed(),
             fuel: self.limits.fuel.map(|fuel| fuel.saturating_sub(store.get_fuel().unwrap_or(0))),
             memory_bytes: limiter.peak_memory() as u64,
             growth_refused: limiter.refused(),

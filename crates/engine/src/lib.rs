@@ -49,9 +49,9 @@ mod value;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use admission::{Admission, Full, Place};
+use admission::{Admission, Full, Place, Queue};
 use artifact::Artifact;
 use background::Background;
 use call::Call;
@@ -81,6 +81,10 @@ const LARGE_ARTIFACT: u64 = 1 << 20;
 /// How many calls that are known to be long run at once for each core.
 const LONG_CALLS_PER_CORE: u32 = 16;
 
+/// How long a call waits for a place. A server that has more to do than it can soon says so: answers
+/// that come after their callers gave up are work for nothing, and a long queue outlives the overload.
+const CALL_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Wasm of more bytes than this is checked off the threads that serve requests.
 const LARGE_WASM: usize = 64 << 10;
 
@@ -98,6 +102,9 @@ pub struct Engine {
     /// Calls that are known to be long. Without a bound of their own, so many would share the cores
     /// that none ended in time.
     long_calls: Admission,
+    /// Calls that turned out to be long. Their places are as many again, so that what they have done
+    /// already need not wait behind what has not begun.
+    prolonged_calls: Admission,
     guests: Arc<GuestMemory>,
     artifacts: ArtifactStore,
     compiler: Compiler,
@@ -156,6 +163,10 @@ fn long_calls(calls: u32) -> u32 {
         .clamp(1, calls.max(1))
 }
 
+fn queue(config: &EngineConfig) -> Queue {
+    Queue { length: config.queued_calls, patience: CALL_PATIENCE }
+}
+
 impl Running {
     /// Whether a call has to ask for so many slots of the pool.
     fn asks(&self, slots: u32) -> bool {
@@ -169,7 +180,7 @@ impl Running {
             ticker: Ticker::start(engine.clone()).map_err(StartError::Thread)?,
             compatibility: module::compatibility(&engine),
             reserved_slots,
-            slots: Admission::new(shared_slots, config.queued_calls),
+            slots: Admission::new(shared_slots, queue(config)),
             engine,
         })
     }
@@ -188,8 +199,9 @@ impl Engine {
             fast: Running::start(&config, Profile::Fast)?,
             metered: OnceLock::new(),
             making: Mutex::new(()),
-            calls: Admission::new(calls.max(1), config.queued_calls),
-            long_calls: Admission::new(long_calls(calls), config.queued_calls),
+            calls: Admission::new(calls.max(1), queue(&config)),
+            long_calls: Admission::new(long_calls(calls), queue(&config)),
+            prolonged_calls: Admission::new(long_calls(calls), queue(&config)),
             guests: Arc::new(GuestMemory::new(config.guest_memory, calls.max(1) as usize)),
             artifacts,
             compiler: Compiler::start(&config)?,
@@ -435,7 +447,7 @@ impl Engine {
         let _long = match needs.long {
             true => None,
             false => {
-                let entered = Box::pin(self.long_calls.enter(1)).await;
+                let entered = Box::pin(self.prolonged_calls.enter(1)).await;
                 Some(entered.map_err(|Full| CallError::Overloaded)?)
             }
         };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use wasmtime::ResourceLimiterAsync;
 
@@ -66,6 +67,8 @@ pub(crate) struct Limiter {
     /// Whether the call runs in the background already, so growing past [`LARGE_MEMORY`] need not
     /// yield first.
     background: bool,
+    /// How long the call waited to be taken there.
+    paused: Duration,
 }
 
 #[derive(Debug)]
@@ -109,7 +112,7 @@ impl Limiter {
         background: bool,
     ) -> Self {
         let (memory, table) = (Budget::new(memory_bytes), Budget::new(table_elements));
-        Self { memory, table, guests, exhausted: false, background }
+        Self { memory, table, guests, exhausted: false, background, paused: Duration::ZERO }
     }
 
     /// The largest sum of memories so far, in bytes.
@@ -125,6 +128,11 @@ impl Limiter {
     /// Whether a growth was refused because all guests together have as much as they may.
     pub(crate) fn exhausted(&self) -> bool {
         self.exhausted
+    }
+
+    /// How long the call waited to go on in the background because of its memory.
+    pub(crate) fn paused(&self) -> Duration {
+        self.paused
     }
 
     /// What was refused, for a person to read.
@@ -161,7 +169,9 @@ impl ResourceLimiterAsync for Limiter {
         }
         if granted && !self.background && self.memory.used > LARGE_MEMORY {
             self.background = true;
+            let began = Instant::now();
             tokio::task::yield_now().await;
+            self.paused = began.elapsed();
         }
         Ok(granted)
     }

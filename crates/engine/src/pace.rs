@@ -2,39 +2,45 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// How many calls in a row have to be long before the next is taken for long: one alone may only have
-/// been unlucky with the scheduler.
+/// How many more calls have to be long than short before the next is taken for long: one alone may
+/// only have been unlucky with the scheduler.
 const CONVINCING: u8 = 3;
 
-/// Of so many calls that would be taken for long, one is begun as if it were short: what others call a
-/// function with says nothing of this call.
+/// After so many long calls, one is begun as if it were short: what others call a function with says
+/// nothing of this call. Calls that were run count, not those that ask: on a server that has too much
+/// to do, the first slices of what it can only refuse would be all that it does.
 const DOUBTED: u8 = 8;
 
 /// How a function's last calls went.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
-    long_in_a_row: AtomicU8,
-    asked: AtomicU8,
+    long: AtomicU8,
+    since_doubt: AtomicU8,
 }
 
 impl Pace {
     /// Whether the next call will not end within its first slice.
     pub(crate) fn is_long(&self) -> bool {
-        self.long_in_a_row.load(Ordering::Relaxed) >= CONVINCING
-            && !self.asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(DOUBTED)
+        if self.long.load(Ordering::Relaxed) < CONVINCING {
+            return false;
+        }
+        let doubt = |count: u8| (count >= DOUBTED).then_some(0);
+        self.since_doubt.fetch_update(Ordering::Relaxed, Ordering::Relaxed, doubt).is_err()
     }
 
     pub(crate) fn was_short(&self) {
         // Mostly it is so already, and a store would take the line from other cores.
-        if self.long_in_a_row.load(Ordering::Relaxed) != 0 {
-            self.long_in_a_row.store(0, Ordering::Relaxed);
+        if self.long.load(Ordering::Relaxed) != 0 {
+            let less = |count: u8| count.checked_sub(1);
+            let _ = self.long.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         }
     }
 
     pub(crate) fn was_long(&self) {
-        let more = |count: u8| (count < CONVINCING).then_some(count + 1);
-        // It is enough if it is at the most already.
-        let _ = self.long_in_a_row.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        // It is enough if they are at the most already.
+        let more = |most| move |count: u8| (count < most).then_some(count + 1);
+        let _ = self.long.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more(CONVINCING));
+        let _ = self.since_doubt.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more(DOUBTED));
     }
 }
 
@@ -42,17 +48,33 @@ impl Pace {
 mod tests {
     use super::*;
 
-    #[test]
-    fn several_in_a_row_convince_but_for_a_doubt_and_one_short_call_is_enough_to_forget() {
+    fn convinced() -> Pace {
         let pace = Pace::default();
         for _ in 0..CONVINCING {
             assert!(!pace.is_long());
             pace.was_long();
         }
-        let long = (0..DOUBTED).filter(|_| pace.is_long()).count();
-        assert_eq!(long, usize::from(DOUBTED) - 1);
-        pace.was_long();
+        pace
+    }
+
+    #[test]
+    fn several_long_calls_convince_and_short_ones_are_believed_at_once() {
+        let pace = convinced();
+        assert!(pace.is_long());
         pace.was_short();
-        assert!((0..DOUBTED).all(|_| !pace.is_long()));
+        assert!(!pace.is_long());
+        pace.was_long();
+        assert!(pace.is_long());
+    }
+
+    #[test]
+    fn one_call_after_several_long_ones_is_doubted_however_many_ask() {
+        let pace = convinced();
+        assert!((0..100).all(|_| pace.is_long()));
+        for _ in 0..DOUBTED {
+            pace.was_long();
+        }
+        let doubted = (0..100).filter(|_| !pace.is_long()).count();
+        assert_eq!(doubted, 1);
     }
 }

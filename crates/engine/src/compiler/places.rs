@@ -2,9 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
-use crate::admission::{Admission, Full, Place};
+use crate::admission::{Admission, Full, Place, Queue};
 use crate::config::{ClientKey, EngineConfig};
+
+/// How long a compilation waits for its turn: longer than a call, since those before it may be large.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Hands out turns to compile: as many at once as there are places, to one client at most half of
 /// them, but at least one. All who wait are in one bounded queue.
@@ -34,8 +38,9 @@ struct Share {
 impl Places {
     pub(super) fn new(config: &EngineConfig) -> Self {
         let places = u32::try_from(config.concurrent_compilations).unwrap_or(u32::MAX).max(1);
+        let queue = Queue { length: config.queued_compilations, patience: PATIENCE };
         Self {
-            all: Admission::new(places, config.queued_compilations),
+            all: Admission::new(places, queue),
             share: (places / 2).max(1),
             clients: Mutex::default(),
         }
