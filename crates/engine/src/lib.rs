@@ -54,11 +54,12 @@ use std::time::{Duration, Instant};
 use admission::{Admission, Full, Place, Queue};
 use artifact::Artifact;
 use background::Background;
-use call::Call;
+use call::{Call, Ran};
 use compiler::Compiler;
 use describe::Bodies;
 use door::Refusal;
 use limiter::GuestMemory;
+use pace::Pace;
 use ticker::Ticker;
 
 pub use artifact::{ArtifactStore, WasmId};
@@ -137,6 +138,11 @@ pub enum StartError {
     #[error("cannot start a compile worker")]
     Worker(#[source] std::io::Error),
 }
+
+/// What happens rarely on the way of a call. Boxed behind a pointer to its code, so that neither its
+/// state nor its code is part of the call's own future: inlined, it took 80 KiB of stack, which
+/// every call touched, page by page.
+type Rare<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What a call needs before it can run.
 #[derive(Clone, Copy, Debug)]
@@ -423,10 +429,7 @@ impl Engine {
         let call = Call::new(program, function, params, limits, table_elements, guests)?;
         let places = match self.try_admit(running, needs) {
             Some(places) => places,
-            // Boxed, as all that is rare on this way: the future of a call is moved several times.
-            None => {
-                Box::pin(self.admit(running, needs)).await.map_err(|Full| CallError::Overloaded)?
-            }
+            None => self.admit(running, needs).await.map_err(|Full| CallError::Overloaded)?,
         };
         let ticking = running.ticker.keep_ticking();
         let engine = running.engine.clone();
@@ -442,21 +445,34 @@ impl Engine {
             function.pace.was_short();
             return ran.outcome;
         }
+        self.go_on(run, &function.pace, needs).await
+    }
+
+    /// Runs a call to its end in the background.
+    #[cold]
+    fn go_on<'a>(
+        &'a self,
+        run: Pin<Box<dyn Future<Output = Ran> + Send>>,
+        pace: &'a Pace,
+        needs: Needs,
+    ) -> Rare<'a, Result<Outcome, CallError>> {
         // Before anything is awaited: the caller may give up.
-        function.pace.was_long();
-        let _long = match needs.long {
-            true => None,
-            false => {
-                let entered = Box::pin(self.prolonged_calls.enter(1)).await;
-                Some(entered.map_err(|Full| CallError::Overloaded)?)
+        pace.was_long();
+        Box::pin(async move {
+            let _place = match needs.long {
+                true => None,
+                false => {
+                    let entered = self.prolonged_calls.enter(1).await;
+                    Some(entered.map_err(|Full| CallError::Overloaded)?)
+                }
+            };
+            let ran = self.background.spawn(run).await;
+            let ran = ran.map_err(|error| CallError::Engine(wasmtime::Error::new(error)))?;
+            if !ran.interrupted {
+                pace.was_short();
             }
-        };
-        let ran = self.background.spawn(run).await;
-        let ran = ran.map_err(|error| CallError::Engine(wasmtime::Error::new(error)))?;
-        if !ran.interrupted {
-            function.pace.was_short();
-        }
-        ran.outcome
+            ran.outcome
+        })
     }
 
     /// Takes a call's places, if they are free.
@@ -472,14 +488,17 @@ impl Engine {
 
     /// Waits for a call's places: for what the fewest calls need first, so that whoever waits holds
     /// little that others could use.
-    async fn admit(&self, running: &Running, needs: Needs) -> Result<Places, Full> {
-        let slots = match running.asks(needs.slots) {
-            true => Some(running.slots.enter(needs.slots).await?),
-            false => None,
-        };
-        let long = if needs.long { Some(self.long_calls.enter(1).await?) } else { None };
-        let call = self.calls.enter(1).await?;
-        Ok(Places { _long: long, _call: call, _slots: slots })
+    #[cold]
+    fn admit<'a>(&'a self, running: &'a Running, needs: Needs) -> Rare<'a, Result<Places, Full>> {
+        Box::pin(async move {
+            let slots = match running.asks(needs.slots) {
+                true => Some(running.slots.enter(needs.slots).await?),
+                false => None,
+            };
+            let long = if needs.long { Some(self.long_calls.enter(1).await?) } else { None };
+            let call = self.calls.enter(1).await?;
+            Ok(Places { _long: long, _call: call, _slots: slots })
+        })
     }
 
     fn running(&self, profile: Profile) -> Result<&Running, StartError> {

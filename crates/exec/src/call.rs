@@ -1,5 +1,8 @@
 //! Calling a function.
 
+use std::pin::Pin;
+use std::sync::Arc;
+
 use serde_json::value::RawValue;
 use wasm_exec_engine::{self as engine, CallError, ClientKey, Profile, TrapKind, Usage};
 use wasm_exec_registry::Digest;
@@ -122,8 +125,7 @@ impl Exec {
         };
         let ready = match ready {
             Some(ready) => ready,
-            // Boxed, since it is rare and large, and a call's future is moved several times.
-            None => Box::pin(self.get_ready(call.target, profile, call.client)).await?,
+            None => self.get_ready(call.target, profile, call.client).await?,
         };
         let function = ready
             .program
@@ -155,23 +157,27 @@ impl Exec {
 }
 
 impl Exec {
-    /// The program that a call is for, loaded or made if it has to be.
-    async fn get_ready(
-        &self,
-        target: Target<'_>,
+    /// The program that a call is for, loaded or made if it has to be. It is rare and large, so it is
+    /// kept out of the call's own future and code.
+    #[cold]
+    fn get_ready<'a>(
+        &'a self,
+        target: Target<'a>,
         profile: Profile,
         client: Option<ClientKey>,
-    ) -> Result<std::sync::Arc<ReadyProgram>, Error> {
-        match target {
-            Target::Module(module) => {
-                let digest = self.resolve(module).await?;
-                self.program(digest, profile, client).await
+    ) -> Pin<Box<dyn Future<Output = Result<Arc<ReadyProgram>, Error>> + Send + 'a>> {
+        Box::pin(async move {
+            match target {
+                Target::Module(module) => {
+                    let digest = self.resolve(module).await?;
+                    self.program(digest, profile, client).await
+                }
+                Target::Inline { wasm, links } => {
+                    let manifest = self.manifest(&wasm, links).await?;
+                    self.inline_program(&manifest, &wasm, profile, client).await
+                }
             }
-            Target::Inline { wasm, links } => {
-                let manifest = self.manifest(&wasm, links).await?;
-                self.inline_program(&manifest, &wasm, profile, client).await
-            }
-        }
+        })
     }
 }
 

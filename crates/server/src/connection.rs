@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -132,7 +133,9 @@ where
     } else {
         let builder = http2_builder(protocol);
         let connection = builder.serve_connection(io, service).into_owned();
-        until_ordered(connection, activity).await
+        // Boxed, so that connections that speak HTTP/1 have no room for its state and code.
+        let ending: BoxFuture<'_, _> = Box::pin(until_ordered(connection, activity));
+        ending.await
     };
     // A broken connection is the client's affair.
     if let Err(error) = ended {

@@ -8,6 +8,7 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::Body;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Either;
@@ -120,8 +121,7 @@ impl Service {
                 let reply = hot.handle(&self.app, &caller, &head.headers, body).await;
                 reply.unwrap_or_else(Problem::into_reply).map(Either::Left)
             }
-            // Boxed, since it is large, and the future of a hot request is moved several times.
-            (Ok(()), None) => Box::pin(self.route(origin.is_some(), &caller, head, body)).await,
+            (Ok(()), None) => self.route(origin.is_some(), &caller, head, body).await,
             (Err(problem), _) => Answered::refused(route, problem).response,
         };
         if let Some(origin) = origin {
@@ -146,22 +146,24 @@ impl Service {
         self.app.is_shutting_down() && !watches
     }
 
-    /// Asks the router.
-    async fn route(
-        &self,
+    /// Asks the router. Its future is large, so it is kept out of that of a hot request.
+    fn route<'a>(
+        &'a self,
         foreign: bool,
-        caller: &Caller,
-        head: &Parts,
+        caller: &'a Caller,
+        head: &'a Parts,
         body: Incoming,
-    ) -> Response<Content> {
-        if foreign && let Some(reply) = cors::preflight(&head.method, &head.headers) {
-            return reply.map(Either::Left);
-        }
-        let mut head = head.clone();
-        head.extensions.insert(caller.clone());
-        let request = Request::from_parts(head, Body::new(body));
-        let Ok(response) = self.router.clone().oneshot(request).await;
-        response.map(Either::Right)
+    ) -> BoxFuture<'a, Response<Content>> {
+        Box::pin(async move {
+            if foreign && let Some(reply) = cors::preflight(&head.method, &head.headers) {
+                return reply.map(Either::Left);
+            }
+            let mut head = head.clone();
+            head.extensions.insert(caller.clone());
+            let request = Request::from_parts(head, Body::new(body));
+            let Ok(response) = self.router.clone().oneshot(request).await;
+            response.map(Either::Right)
+        })
     }
 }
 
