@@ -86,6 +86,10 @@ const LONG_CALLS_PER_CORE: u32 = 16;
 /// that come after their callers gave up are work for nothing, and a long queue outlives the overload.
 const CALL_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How many threads work in the background besides those that may compile: on large modules, which are
+/// decoded, hashed, checked and printed there.
+const CHECKS: usize = 2;
+
 /// Wasm of more bytes than this is checked off the threads that serve requests.
 const LARGE_WASM: usize = 64 << 10;
 
@@ -211,7 +215,7 @@ impl Engine {
             guests: Arc::new(GuestMemory::new(config.guest_memory, calls.max(1) as usize)),
             artifacts,
             compiler: Compiler::start(&config)?,
-            background: Background::start(config.concurrent_compilations.max(1))
+            background: Background::start(config.concurrent_compilations + CHECKS)
                 .map_err(StartError::Thread)?,
             config,
         })
@@ -255,10 +259,23 @@ impl Engine {
             return check().map_err(CompileError::Module);
         }
         // It does not panic.
-        let checked = tokio::task::spawn_blocking(check).await;
+        let checked = self.in_background(check).await;
         let checked =
             checked.map_err(|error| CompileError::Crashed { report: error.to_string() })?;
         checked.map_err(CompileError::Module)
+    }
+
+    /// Runs a function that takes long on a thread of lower priority than those that serve requests; it
+    /// goes on to its end even if the future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// When the function panics.
+    pub async fn in_background<T: Send + 'static>(
+        &self,
+        function: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, tokio::task::JoinError> {
+        self.background.spawn_blocking(function).await
     }
 
     /// Says what a module exports and imports, without validating its functions' bodies or checking

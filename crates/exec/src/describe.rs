@@ -8,7 +8,7 @@ use wasm_exec_engine::{Description, text};
 use wasm_exec_registry::{Digest, ModuleRecord, Name, Reference};
 
 use crate::error::Error;
-use crate::exec::{Exec, blocking, internal};
+use crate::exec::{Exec, internal};
 use crate::source::SourceError;
 
 /// A registered module, with what it exports and imports.
@@ -55,7 +55,7 @@ impl Exec {
         let wasm = self.registry().blob(record.manifest.wasm).await?;
         let engine = std::sync::Arc::clone(self.engine());
         // It was validated when it was registered.
-        let interface = blocking(move || engine.describe(&wasm)).await?.map_err(internal)?;
+        let interface = self.blocking(move || engine.describe(&wasm)).await?.map_err(internal)?;
         let (name, registered_at) =
             resolved.name.map(|entry| (entry.name, entry.registered_at)).unzip();
         let registered_at = registered_at.unwrap_or(record.registered_at);
@@ -108,11 +108,12 @@ impl Exec {
         let maximum = self.limits().wasm_bytes.saturating_mul(4);
         let limit = usize::try_from(maximum).unwrap_or(usize::MAX);
         let place = self.text_place().await;
-        let printed = blocking(move || {
-            let _place = place;
-            text::print(&wasm, limit)
-        })
-        .await?;
+        let printed = self
+            .blocking(move || {
+                let _place = place;
+                text::print(&wasm, limit)
+            })
+            .await?;
         printed.map_err(|error| match error {
             text::PrintError::TooLong { .. } => {
                 Error::Source(SourceError::TooLarge { size: maximum + 1, maximum })

@@ -138,16 +138,16 @@ impl Exec {
         let decoding = match source {
             Source::Hex(text) => {
                 let text = text.to_owned();
-                blocking(move || Source::Hex(&text).decode(maximum)).await
+                self.blocking(move || Source::Hex(&text).decode(maximum)).await
             }
             Source::Base64(text) => {
                 let text = text.to_owned();
-                blocking(move || Source::Base64(&text).decode(maximum)).await
+                self.blocking(move || Source::Base64(&text).decode(maximum)).await
             }
             Source::Wat(text) => {
                 let text = text.to_owned();
                 let place = self.text_place().await;
-                blocking(move || {
+                self.blocking(move || {
                     let _place = place;
                     Source::Wat(&text).decode(maximum)
                 })
@@ -417,21 +417,31 @@ impl Exec {
         self.inner.failures.or_validate(key, self.validate(wasm)).await
     }
 
+    /// Runs what takes long on a thread where it may.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        function: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.engine().in_background(function).await.map_err(internal)
+    }
+
+    /// The digest of Wasm.
+    pub(crate) async fn digest(&self, wasm: &Bytes) -> Result<Digest, Error> {
+        if wasm.len() <= LARGE_WASM {
+            return Ok(Digest::of(wasm));
+        }
+        let wasm = wasm.clone();
+        self.blocking(move || Digest::of(&wasm)).await
+    }
+
     /// Validates and describes a module.
     async fn validate(&self, wasm: &Bytes) -> Result<Description, Error> {
         if wasm.len() <= LARGE_WASM {
             return self.engine().validate(wasm).map_err(Error::Module);
         }
         let (engine, wasm) = (Arc::clone(self.engine()), wasm.clone());
-        blocking(move || engine.validate(&wasm)).await?.map_err(Error::Module)
+        self.blocking(move || engine.validate(&wasm)).await?.map_err(Error::Module)
     }
-}
-
-/// Runs what takes long on a thread where it may.
-pub(crate) async fn blocking<T: Send + 'static>(
-    function: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Error> {
-    tokio::task::spawn_blocking(function).await.map_err(internal)
 }
 
 pub(crate) fn internal(error: impl std::error::Error + Send + Sync + 'static) -> Error {

@@ -66,7 +66,7 @@ impl Exec {
         client: Option<ClientKey>,
     ) -> Result<Registered, Error> {
         let name: Option<Name> = name.map(str::parse).transpose()?;
-        let digest = Digest::of(&wasm);
+        let digest = self.digest(&wasm).await?;
         let description = self.validate_once(&wasm, digest).await?;
         let links = self.resolve_links(links, &description).await?;
         small_enough(&links)?;
@@ -84,7 +84,7 @@ impl Exec {
 
     /// The manifest of a module that was sent along for one call.
     pub(crate) async fn manifest(&self, wasm: &Bytes, links: Links) -> Result<Manifest, Error> {
-        let mut manifest = Manifest { links: BTreeMap::new(), wasm: Digest::of(wasm) };
+        let mut manifest = Manifest { links: BTreeMap::new(), wasm: self.digest(wasm).await? };
         if !links.is_empty() {
             let description = self.validate_once(wasm, manifest.wasm).await?;
             manifest.links = self.resolve_links(links, &description).await?;

@@ -18,6 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::{Code, Problem};
 
+/// JSON of more bytes than this takes long enough to read that others need not wait for it.
+const LARGE_JSON: usize = 256 << 10;
+
 /// Bodies up to this many bytes are not counted against the memory of all bodies.
 const SMALL: u64 = 64 << 10;
 
@@ -241,6 +244,14 @@ pub(crate) fn unsupported(headers: &HeaderMap, accepted: &str) -> Problem {
 ///
 /// When it is broken or not of the shape, with line and column.
 pub(crate) fn json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
+    match bytes.len() > LARGE_JSON {
+        // Another thread serves the other requests of this one meanwhile.
+        true => tokio::task::block_in_place(|| json_now(bytes)),
+        false => json_now(bytes),
+    }
+}
+
+fn json_now<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = object(&mut deserializer).and_then(|value| {
         deserializer.end()?;
