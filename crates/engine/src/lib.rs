@@ -26,6 +26,7 @@
 //! # }
 //! ```
 
+mod access;
 mod admission;
 mod artifact;
 mod background;
@@ -61,6 +62,10 @@ use door::Refusal;
 use limiter::GuestMemory;
 use ticker::Ticker;
 
+pub use access::{
+    Access, BadPointer, BytesParam, InvalidAccess, MemoryName, MemoryRange, Quantity, Read,
+    ReadOutcome, Write,
+};
 pub use artifact::{ArtifactStore, WasmId};
 pub use call::{CallError, Values};
 pub use compiler::{CompileError, Confinement, WorkerError, run_compile_worker};
@@ -382,7 +387,7 @@ impl Engine {
             // A metered module exists, so its engine does.
             Profile::Metered => self.metered.get().map_or(&self.fast.engine, |run| &run.engine),
         };
-        Program::link(engine, graph)
+        Program::link(engine, graph, self.config.memory_maximum)
     }
 
     /// Calls an exported function in fresh instances of the whole graph.
@@ -395,20 +400,40 @@ impl Engine {
     ///
     /// When too many calls run, the parameters are not the function's, or the engine fails. What
     /// the guest does is an [`Outcome`], never an error.
-    pub async fn call(
+    pub fn call(
         &self,
         program: &Arc<Program>,
         function: &Function,
         params: &[Value],
         limits: CallLimits,
+    ) -> impl Future<Output = Result<Outcome, CallError>> + Send {
+        self.call_with(program, function, params, limits, None)
+    }
+
+    /// The same, and puts bytes into memories before and takes some out after.
+    ///
+    /// # Errors
+    ///
+    /// The same, and when what is wanted of memories is not possible whatever the guest does.
+    pub async fn call_with(
+        &self,
+        program: &Arc<Program>,
+        function: &Function,
+        params: &[Value],
+        limits: CallLimits,
+        access: Option<Box<Access>>,
     ) -> Result<Outcome, CallError> {
         let running = self
             .running(program.profile)
             .map_err(|error| CallError::Engine(wasmtime::Error::new(error)))?;
-        let needs = Needs { slots: program.slots, long: program.large || function.pace.is_long() };
+        let large = program.large || access.as_ref().is_some_and(|access| access.is_large());
+        let needs = Needs { slots: program.slots, long: large || function.pace.is_long() };
         let (program, guests) = (Arc::clone(program), Arc::clone(&self.guests));
         let table_elements = self.config.table_elements;
-        let call = Call::new(program, function, params, limits, table_elements, guests)?;
+        let mut call = Call::new(program, function, params, limits, table_elements, guests)?;
+        if let Some(access) = access {
+            call.access(function, access)?;
+        }
         let places = match self.try_admit(running, needs) {
             Some(places) => places,
             // Boxed, as all that is rare on this way: the future of a call is moved several times.

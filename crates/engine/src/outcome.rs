@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::Value;
+use crate::access::{BadPointer, MemoryRange, ReadOutcome};
 
 /// How a call ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +12,9 @@ pub struct Outcome {
     pub result: Result<Vec<Value>, Failure>,
     /// What the call used; `None` when it ended before any guest code could run.
     pub usage: Option<Usage>,
+    /// What was read from memories, in the order in which it was asked for; `None` if nothing was, or
+    /// if the call was not made because a write did not fit.
+    pub memory: Option<Box<[ReadOutcome]>>,
 }
 
 /// What a call used.
@@ -45,6 +49,10 @@ pub enum Failure {
     },
     /// The WebAssembly stack was exhausted.
     StackOverflow(Trap),
+    /// A write does not fit its memory; the function was not called.
+    MemoryRange(MemoryRange),
+    /// The guest's allocator gave a pointer that cannot be used; the function was not called.
+    BadPointer(BadPointer),
 }
 
 /// A trap, with the stack it happened on.

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use quick_cache::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasm_exec_engine::{
-    ClientKey, CompileError, Confinement, Description, Engine, GraphNode, Module, Profile, WasmId,
+    ClientKey, CompileError, Confinement, Description, Engine, GraphNode, LinkError, Module,
+    Profile, WasmId,
 };
 use wasm_exec_registry::{
     Digest, Graph, ListQuery, Manifest, Name, Page, Reference, Registry, RegistryError, View,
@@ -15,6 +16,7 @@ use wasm_exec_registry::{
 use crate::error::Error;
 use crate::failures::{Failures, Subject};
 use crate::limits::{Limits, RequestedLimits};
+use crate::memory::{READ_BYTES, READ_UNIT};
 use crate::programs::{ModuleCell, Programs, ReadyProgram};
 use crate::source::Source;
 
@@ -49,6 +51,7 @@ struct Inner {
     references: Cache<Box<str>, Remembered>,
     loads: Arc<Semaphore>,
     texts: Arc<Semaphore>,
+    memory_reads: Arc<Semaphore>,
 }
 
 /// What a reference meant at a generation of the registry.
@@ -76,6 +79,7 @@ impl Exec {
             references: Cache::new(REMEMBERED_REFERENCES),
             loads: Arc::new(Semaphore::new(LOADS)),
             texts: Arc::new(Semaphore::new(TEXTS)),
+            memory_reads: Arc::new(Semaphore::new(READ_BYTES / READ_UNIT)),
         };
         Self { inner: Arc::new(inner), registry, limits }
     }
@@ -182,6 +186,11 @@ impl Exec {
     pub async fn delete(&self, module: &str) -> Result<(), Error> {
         let reference: Reference = module.parse()?;
         Ok(self.registry().delete(&reference).await?)
+    }
+
+    /// Room for what calls take out of memories.
+    pub(crate) fn memory_reads(&self) -> &Arc<Semaphore> {
+        &self.inner.memory_reads
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
@@ -319,12 +328,19 @@ impl Exec {
             digests.push(node.digest);
             nodes.push(GraphNode { module, links: node.links });
         }
-        let program = self.engine().link(nodes).map_err(|error| Error::Link {
-            module: error
-                .node()
-                .filter(|node| !(inline && *node == last))
-                .and_then(|node| digests.get(node).copied()),
-            error: Box::new(error),
+        // The one that was sent has no digest that anybody knows.
+        let digest_of = |node: usize| match inline && node == last {
+            true => None,
+            false => digests.get(node).copied(),
+        };
+        let program = self.engine().link(nodes).map_err(|error| match error {
+            LinkError::InitialMemory { bytes, maximum } => Error::InitialMemory { bytes, maximum },
+            LinkError::Unavailable(_) => internal(error),
+            error => Error::Link {
+                module: error.node().and_then(digest_of),
+                other: error.other_node().and_then(digest_of),
+                error: Box::new(error),
+            },
         })?;
         let program = Arc::new(program);
         Ok(Arc::new(ReadyProgram { digest, nodes: digests, program, modules: cells }))

@@ -9,7 +9,10 @@ const REF_FUNC: ValueType = ValueType::Reference { nullable: false, heap: "func"
 
 fn decode_one(json: &str, ty: ValueType, style: Style) -> Result<Value, InvalidParams> {
     let raw: &RawValue = serde_json::from_str(json).unwrap();
-    decode(&[raw], &[ty], style).map(|values| values[0])
+    decode(&[raw], &[ty], style).map(|params| match params {
+        Params::Plain(values) => values[0],
+        Params::WithBytes(_) => unreachable!("one parameter cannot be bytes"),
+    })
 }
 
 fn encode_one(value: Value, style: Style) -> String {
