@@ -124,11 +124,11 @@ impl Wanted {
         let unavailable = |error: wasmtime::Error| LinkError::Unavailable(format!("{error:#}"));
         let mut text = String::from("(module");
         for (index, memory) in self.memories.iter().enumerate() {
-            let ty = memory.ty().map_err(unavailable)?;
-            let bytes = ty.minimum().saturating_mul(ty.page_size());
+            let bytes = memory.initial_bytes();
             if bytes > memory_maximum as u64 {
                 return Err(LinkError::InitialMemory { bytes, maximum: memory_maximum as u64 });
             }
+            let ty = memory.ty().map_err(unavailable)?;
             let memory = matching::describe(&ExternType::Memory(ty));
             text += &format!(" {memory} (export \"{index}\" (memory {index}))");
         }
@@ -180,6 +180,11 @@ impl WantedMemory {
             self.largest_minimum = want;
         }
         Ok(())
+    }
+
+    fn initial_bytes(&self) -> u64 {
+        let ty = &self.largest_minimum.ty;
+        ty.minimum().saturating_mul(ty.page_size())
     }
 
     /// The type that satisfies all imports.
