@@ -6,15 +6,18 @@
 //! [`Call`](crate::call::Call): whoever has a store and an instance in it can use it.
 
 mod allocator;
+mod room;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::ops::Range;
 
+use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::{Instance, Memory, Store, Val};
 
 pub(crate) use allocator::Allocator;
+pub(crate) use room::ReadRoom;
 
 use crate::program::{Host, Program};
 use crate::store::State;
@@ -110,6 +113,14 @@ pub enum Quantity {
     Bytes(u64),
     /// What the function gives as this result, counted from 0: an `i32` or `i64`, without sign.
     Result(usize),
+}
+
+/// What was read, and the room that it takes until it is dropped.
+#[derive(Debug)]
+pub struct MemoryReads {
+    /// In the order in which it was asked for.
+    pub reads: Vec<ReadOutcome>,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// What became of a [`Read`].
@@ -249,7 +260,7 @@ impl Access {
     }
 
     /// The most bytes that all reads together take out.
-    pub fn most_read(&self) -> u64 {
+    fn most_read(&self) -> u64 {
         let lengths = self.reads.iter().map(|read| match read.length {
             Quantity::Bytes(length) => length,
             Quantity::Result(_) => u64::MAX,
@@ -264,6 +275,17 @@ impl Access {
         params: &[ValueType],
         results: &[ValueType],
     ) -> Result<(), InvalidAccess> {
+        self.check_params(params, |allocator, address| program.allocates(allocator, address))?;
+        self.check_memories(|memory| program.has_memory(memory), || program.memories())?;
+        self.check_results(results)
+    }
+
+    /// Whether the parameters that are bytes fit the function, and there is an allocator for them.
+    pub(crate) fn check_params(
+        &self,
+        params: &[ValueType],
+        allocates: impl Fn(&Allocator, ValueType) -> bool,
+    ) -> Result<(), InvalidAccess> {
         for BytesParam { index, .. } in &self.params {
             let address = match params.get(*index..).unwrap_or_default() {
                 [address @ (ValueType::I32 | ValueType::I64), length, ..] if address == length => {
@@ -271,19 +293,32 @@ impl Access {
                 }
                 _ => return Err(InvalidAccess::NoPair { index: *index }),
             };
-            if !allocator::ALL.iter().any(|allocator| program.allocates(allocator, address)) {
+            if !allocator::ALL.iter().any(|allocator| allocates(allocator, address)) {
                 return Err(InvalidAccess::NoAllocator { address });
             }
         }
-        for memory in self.memories() {
-            if !program.has_memory(memory) {
-                let memories = program.memories();
-                return Err(InvalidAccess::UnknownMemory { asked: memory.clone(), memories });
+        Ok(())
+    }
+
+    /// Whether there are the memories that are named; `all` gives some of those that there are.
+    pub(crate) fn check_memories(
+        &self,
+        is_there: impl Fn(&MemoryName) -> bool,
+        all: impl FnOnce() -> Vec<MemoryName>,
+    ) -> Result<(), InvalidAccess> {
+        match self.memories().find(|memory| !is_there(memory)) {
+            Some(asked) => {
+                Err(InvalidAccess::UnknownMemory { asked: asked.clone(), memories: all() })
             }
+            None => Ok(()),
         }
+    }
+
+    /// Whether the results that are named are integers.
+    pub(crate) fn check_results(&self, results: &[ValueType]) -> Result<(), InvalidAccess> {
         for (read, Read { offset, length, .. }) in self.reads.iter().enumerate() {
-            for place in [offset, length] {
-                let Quantity::Result(result) = *place else { continue };
+            for quantity in [offset, length] {
+                let Quantity::Result(result) = *quantity else { continue };
                 let found = results.get(result).copied();
                 if !matches!(found, Some(ValueType::I32 | ValueType::I64)) {
                     let results = results.len();
@@ -377,13 +412,14 @@ impl Access {
     }
 
     /// Reads what is to be read, after the call; `results` is `None` if the function did not return.
-    /// `None` if nothing was to be read.
-    pub(crate) fn end(
+    /// Waits until there is room for it. `None` if nothing was to be read.
+    pub(crate) async fn end(
         &self,
         store: &mut Store<State>,
         reach: Reach<'_>,
         results: Option<&[Val]>,
-    ) -> Option<Box<[ReadOutcome]>> {
+        room: &ReadRoom,
+    ) -> Option<MemoryReads> {
         if self.reads.is_empty() {
             return None;
         }
@@ -391,17 +427,17 @@ impl Access {
             self.reads.iter().map(|read| self.find(read, store, reach, results)).collect();
         let length = |(_, range): &(Memory, Range<usize>)| range.len() as u64;
         let total = found.iter().flatten().map(length).fold(0, u64::saturating_add);
+        let fits = total <= self.maximum_read;
+        let room = if fits { room.take(total).await } else { None };
         let read = found.into_iter().map(|found| match found {
-            Ok(found) if total > self.maximum_read => {
-                ReadOutcome::OverLimit { length: length(&found) }
-            }
-            Ok((memory, range)) => ReadOutcome::Bytes {
+            Ok((memory, range)) if fits => ReadOutcome::Bytes {
                 offset: range.start as u64,
                 bytes: memory.data(&*store)[range].to_vec(),
             },
+            Ok(found) => ReadOutcome::OverLimit { length: length(&found) },
             Err(outcome) => outcome,
         });
-        Some(read.collect())
+        Some(MemoryReads { reads: read.collect(), _room: room })
     }
 
     /// Which bytes a read means, or why it means none.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use smallvec::SmallVec;
 use wasmtime::{Extern, Instance, Store, Val};
 
-use crate::access::{Access, AccessError, InvalidAccess, ReadOutcome};
+use crate::access::{Access, AccessError, InvalidAccess, MemoryReads, ReadRoom};
 use crate::config::CallLimits;
 use crate::failure;
 use crate::limiter::{GuestMemory, Limiter};
@@ -54,7 +54,7 @@ pub(crate) struct Call {
     pub(crate) table_elements: usize,
     pub(crate) guests: Arc<GuestMemory>,
     /// What is done with memories besides; mostly nothing.
-    access: Option<Box<Access>>,
+    access: Option<Box<(Access, ReadRoom)>>,
 }
 
 impl Call {
@@ -84,10 +84,11 @@ impl Call {
     pub(crate) fn access(
         &mut self,
         function: &Function,
-        access: Box<Access>,
+        access: Access,
+        room: &ReadRoom,
     ) -> Result<(), InvalidAccess> {
         access.check(&self.program, function.params(), function.results())?;
-        self.access = Some(access);
+        self.access = Some(Box::new((access, room.clone())));
         Ok(())
     }
 
@@ -109,7 +110,10 @@ impl Call {
     ) -> Result<Outcome, CallError> {
         let mut instances = Instances::new();
         let result = self.guest(store, &mut instances).await;
-        let memory = self.read_memory(store, &instances, result.as_ref().err());
+        let memory = match self.access {
+            None => None,
+            Some(_) => Box::pin(self.read_memory(store, &instances, result.as_ref().err())).await,
+        };
         let limiter = store.data().limiter();
         let usage = Usage {
             wall: started.elapsed(),
@@ -130,19 +134,19 @@ impl Call {
 
     /// Takes out of memories what is wanted, whether the function returned or not. If what was to be
     /// put in does not fit, the call was never begun, and there is nothing to look at.
-    fn read_memory(
+    async fn read_memory(
         &self,
         store: &mut Store<State>,
         instances: &Instances,
         error: Option<&wasmtime::Error>,
-    ) -> Option<Box<[ReadOutcome]>> {
-        let access = self.access.as_ref()?;
+    ) -> Option<MemoryReads> {
+        let (access, room) = self.access.as_deref()?;
         let refused = error.and_then(|error| error.downcast_ref::<AccessError>());
         if let Some(AccessError::Range(_)) = refused {
             return None;
         }
         let results = if error.is_none() { Some(&*self.results) } else { None };
-        access.end(store, self.program.reach(instances), results)
+        access.end(store, self.program.reach(instances), results, room).await
     }
 
     fn store(
@@ -190,7 +194,7 @@ impl Call {
             .and_then(|root| root.get_module_export(&mut *store, &self.export))
             .and_then(Extern::into_func)
             .ok_or_else(|| wasmtime::format_err!("the function's export is missing"))?;
-        if let Some(access) = &self.access {
+        if let Some((access, _)) = self.access.as_deref() {
             let reach = self.program.reach(instances);
             Box::pin(access.begin(&mut *store, reach, &mut self.params)).await?;
         }

@@ -52,6 +52,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
 
+use access::ReadRoom;
 use admission::{Admission, Full, Place};
 use artifact::Artifact;
 use background::Background;
@@ -63,8 +64,8 @@ use limiter::GuestMemory;
 use ticker::Ticker;
 
 pub use access::{
-    Access, BadPointer, BytesParam, InvalidAccess, MemoryName, MemoryRange, Quantity, Read,
-    ReadOutcome, Write,
+    Access, BadPointer, BytesParam, InvalidAccess, MemoryName, MemoryRange, MemoryReads, Quantity,
+    Read, ReadOutcome, Write,
 };
 pub use artifact::{ArtifactStore, WasmId};
 pub use call::{CallError, Values};
@@ -104,6 +105,7 @@ pub struct Engine {
     /// that none ended in time.
     long_calls: Admission,
     guests: Arc<GuestMemory>,
+    reads: ReadRoom,
     artifacts: ArtifactStore,
     compiler: Compiler,
     background: Background,
@@ -196,6 +198,7 @@ impl Engine {
             calls: Admission::new(calls.max(1), config.queued_calls),
             long_calls: Admission::new(long_calls(calls), config.queued_calls),
             guests: Arc::new(GuestMemory::new(config.guest_memory, calls.max(1) as usize)),
+            reads: ReadRoom::new(),
             artifacts,
             compiler: Compiler::start(&config)?,
             background: Background::start(config.concurrent_compilations.max(1))
@@ -432,7 +435,7 @@ impl Engine {
         let table_elements = self.config.table_elements;
         let mut call = Call::new(program, function, params, limits, table_elements, guests)?;
         if let Some(access) = access {
-            call.access(function, access)?;
+            call.access(function, *access, &self.reads)?;
         }
         let places = match self.try_admit(running, needs) {
             Some(places) => places,

@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use crate::Value;
-use crate::access::{BadPointer, MemoryRange, ReadOutcome};
+use crate::access::{BadPointer, MemoryRange, MemoryReads};
 
 /// How a call ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Outcome {
     /// The results in the function's order, or why there are none.
     pub result: Result<Vec<Value>, Failure>,
     /// What the call used; `None` when it ended before any guest code could run.
     pub usage: Option<Usage>,
-    /// What was read from memories, in the order in which it was asked for; `None` if nothing was, or
-    /// if the call was not made because a write did not fit.
-    pub memory: Option<Box<[ReadOutcome]>>,
+    /// What was read from memories; `None` if nothing was to be, or if the function was not called
+    /// because a write did not fit.
+    pub memory: Option<MemoryReads>,
 }
 
 /// What a call used.

@@ -171,13 +171,12 @@ impl Exec {
             Params::WithBytes(params) => (params.values, params.bytes),
         };
         let memory = memory.map(|memory| *memory).unwrap_or_default();
-        let prepared = self.prepare(memory, bytes, granted.output_bytes).await?;
-        let access = Some(prepared.access);
+        let access = Some(memory::prepare(memory, bytes, granted.output_bytes).await?);
         let program = &ready.program;
         let outcome =
             self.engine().call_with(program, function, &params, granted.call, access).await;
         let outcome = outcome.map_err(|error| cannot_call(error, function, params.len()))?;
-        let read = outcome.memory.as_deref().map_or(0, memory::read_bytes);
+        let read = outcome.memory.as_ref().map_or(0, memory::read_bytes);
         let result = finish(outcome.result, ready, &granted, style, read);
         let too_much = matches!(&result, Err(failure) if failure.kind == FailureKind::OutputLimit);
         let memory = match outcome.memory.filter(|_| !too_much) {

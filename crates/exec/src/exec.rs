@@ -16,7 +16,6 @@ use wasm_exec_registry::{
 use crate::error::Error;
 use crate::failures::{Failures, Subject};
 use crate::limits::{Limits, RequestedLimits};
-use crate::memory::{READ_BYTES, READ_UNIT};
 use crate::programs::{ModuleCell, Programs, ReadyProgram};
 use crate::source::Source;
 
@@ -51,7 +50,6 @@ struct Inner {
     references: Cache<Box<str>, Remembered>,
     loads: Arc<Semaphore>,
     texts: Arc<Semaphore>,
-    memory_reads: Arc<Semaphore>,
 }
 
 /// What a reference meant at a generation of the registry.
@@ -79,7 +77,6 @@ impl Exec {
             references: Cache::new(REMEMBERED_REFERENCES),
             loads: Arc::new(Semaphore::new(LOADS)),
             texts: Arc::new(Semaphore::new(TEXTS)),
-            memory_reads: Arc::new(Semaphore::new(READ_BYTES / READ_UNIT)),
         };
         Self { inner: Arc::new(inner), registry, limits }
     }
@@ -186,11 +183,6 @@ impl Exec {
     pub async fn delete(&self, module: &str) -> Result<(), Error> {
         let reference: Reference = module.parse()?;
         Ok(self.registry().delete(&reference).await?)
-    }
-
-    /// Room for what calls take out of memories.
-    pub(crate) fn memory_reads(&self) -> &Arc<Semaphore> {
-        &self.inner.memory_reads
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {

@@ -1,23 +1,14 @@
 //! What a call does with memories: bytes in before its function, bytes out after it.
 
-use std::sync::Arc;
-
 use base64::Engine as _;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use tokio::sync::OwnedSemaphorePermit;
-use wasm_exec_engine::{Access, BytesParam, MemoryName, Read, ReadOutcome, Write};
+use wasm_exec_engine::{Access, BytesParam, MemoryName, MemoryReads, Read, ReadOutcome, Write};
 
 use crate::error::Error;
-use crate::exec::{Exec, blocking, internal};
+use crate::exec::{blocking, internal};
 use crate::source::BASE64;
 use crate::values::{BytesText, PassedBytes};
-
-/// What all calls together may take out of memories at once, in bytes.
-pub(crate) const READ_BYTES: usize = 256 << 20;
-
-/// The unit that this is counted in, in bytes. Less is not counted.
-pub(crate) const READ_UNIT: usize = 64 << 10;
 
 /// Bytes and texts of more bytes than this are converted off the threads that serve requests.
 const LARGE: usize = 1 << 20;
@@ -44,13 +35,6 @@ pub struct MemoryWrite<'a> {
     pub text: BytesText<'a>,
 }
 
-/// An access that is ready to be made.
-pub(crate) struct Prepared {
-    pub(crate) access: Box<Access>,
-    /// Held until what was read is written as JSON.
-    pub(crate) _room: Option<OwnedSemaphorePermit>,
-}
-
 impl MemoryWrite<'_> {
     fn into_owned(self) -> MemoryWrite<'static> {
         let Self { memory, offset, text } = self;
@@ -66,47 +50,25 @@ impl MemoryWrite<'_> {
     }
 }
 
-impl Exec {
-    /// Decodes what is to be put in, and takes room for what is to be taken out.
-    pub(crate) async fn prepare(
-        &self,
-        memory: MemoryAccess<'_>,
-        params: Vec<PassedBytes<'_>>,
-        maximum_read: usize,
-    ) -> Result<Prepared, Error> {
-        let MemoryAccess { memory, writes, reads } = memory;
-        let texts = params.iter().map(|param| param.text.len());
-        let texts: usize = texts.chain(writes.iter().map(|write| write.text.len())).sum();
-        let (params, writes) = if texts <= LARGE {
-            decode(params, writes)?
-        } else {
-            // What is decoded elsewhere has to be owned.
-            let params = params.into_iter().map(PassedBytes::into_owned).collect();
-            let writes = writes.into_iter().map(MemoryWrite::into_owned).collect();
-            blocking(move || decode(params, writes)).await??
-        };
-        let access = Access {
-            memory: memory.unwrap_or_default(),
-            params,
-            writes,
-            reads,
-            maximum_read: maximum_read as u64,
-        };
-        let room = self.read_room(access.most_read())?;
-        Ok(Prepared { access: Box::new(access), _room: room })
-    }
-
-    /// Takes room for what a call may take out of memories.
-    fn read_room(&self, bytes: u64) -> Result<Option<OwnedSemaphorePermit>, Error> {
-        let units = usize::try_from(bytes).unwrap_or(usize::MAX) / READ_UNIT;
-        if units == 0 {
-            return Ok(None);
-        }
-        // A single call always fits, also where the operator allows it more than this.
-        let units = u32::try_from(units.min(READ_BYTES / READ_UNIT)).unwrap_or(u32::MAX);
-        let room = Arc::clone(self.memory_reads()).try_acquire_many_owned(units);
-        room.map(Some).map_err(|_| Error::Overloaded)
-    }
+/// Decodes what is to be put in.
+pub(crate) async fn prepare(
+    memory: MemoryAccess<'_>,
+    params: Vec<PassedBytes<'_>>,
+    maximum_read: usize,
+) -> Result<Box<Access>, Error> {
+    let MemoryAccess { memory, writes, reads } = memory;
+    let texts = params.iter().map(|param| param.text.len());
+    let texts: usize = texts.chain(writes.iter().map(|write| write.text.len())).sum();
+    let (params, writes) = if texts <= LARGE {
+        decode(params, writes)?
+    } else {
+        // What is decoded elsewhere has to be owned.
+        let params = params.into_iter().map(PassedBytes::into_owned).collect();
+        let writes = writes.into_iter().map(MemoryWrite::into_owned).collect();
+        blocking(move || decode(params, writes)).await??
+    };
+    let (memory, maximum_read) = (memory.unwrap_or_default(), maximum_read as u64);
+    Ok(Box::new(Access { memory, params, writes, reads, maximum_read }))
 }
 
 type Decoded = (Vec<BytesParam>, Vec<Write>);
@@ -119,13 +81,13 @@ fn decode(params: Vec<PassedBytes<'_>>, writes: Vec<MemoryWrite<'_>>) -> Result<
 }
 
 /// How many bytes were read, or would have been if they were not too many.
-pub(crate) fn read_bytes(memory: &[ReadOutcome]) -> u64 {
+pub(crate) fn read_bytes(memory: &MemoryReads) -> u64 {
     let length = |read: &ReadOutcome| match read {
         ReadOutcome::Bytes { bytes, .. } => bytes.len() as u64,
         ReadOutcome::OverLimit { length } => *length,
         ReadOutcome::OutOfRange | ReadOutcome::NoResult | ReadOutcome::NoMemory => 0,
     };
-    memory.iter().map(length).fold(0, u64::saturating_add)
+    memory.reads.iter().map(length).fold(0, u64::saturating_add)
 }
 
 /// What was read, as an answer has it.
@@ -141,12 +103,12 @@ enum ReadAnswer {
     None { error: &'static str },
 }
 
-impl From<ReadOutcome> for ReadAnswer {
-    fn from(read: ReadOutcome) -> Self {
+impl From<&ReadOutcome> for ReadAnswer {
+    fn from(read: &ReadOutcome) -> Self {
         let none = |error| Self::None { error };
         match read {
             ReadOutcome::Bytes { offset, bytes } => {
-                Self::Bytes { offset, base64: BASE64.encode(bytes) }
+                Self::Bytes { offset: *offset, base64: BASE64.encode(bytes) }
             }
             ReadOutcome::OutOfRange => none("out-of-range"),
             ReadOutcome::NoResult => none("no-result"),
@@ -157,10 +119,12 @@ impl From<ReadOutcome> for ReadAnswer {
 }
 
 /// What was read, as JSON: `{"read":[{"offset":0,"base64":"aGk="}]}`.
-pub(crate) async fn encode(memory: Box<[ReadOutcome]>) -> Result<Box<RawValue>, Error> {
+pub(crate) async fn encode(memory: MemoryReads) -> Result<Box<RawValue>, Error> {
     let large = read_bytes(&memory) > LARGE as u64;
     let encode = move || {
-        let read = memory.into_iter().map(ReadAnswer::from).collect();
+        // All of it is moved here: what was read takes its room until it is written down.
+        let memory = memory;
+        let read = memory.reads.iter().map(ReadAnswer::from).collect();
         to_raw_value(&MemoryAnswer { read })
     };
     if large { blocking(encode).await? } else { encode() }.map_err(internal)

@@ -274,7 +274,7 @@ where
 }
 
 /// A struct that is read from an object only.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Strict<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Strict<T> {

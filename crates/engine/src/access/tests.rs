@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 #[test]
@@ -40,4 +42,17 @@ fn what_is_copied_is_known_before_the_call() {
     assert!(!access(vec![read(Quantity::Result(0))], 0).is_large());
     assert!(access(vec![read(Quantity::Result(0))], 1).is_large());
     assert!(access(vec![], (1 << 20) + 1).is_large());
+}
+
+proptest! {
+    #[test]
+    fn a_range_is_given_exactly_if_the_memory_has_it(
+        offset in prop_oneof![0_u64..40, any::<u64>()],
+        length in prop_oneof![0_u64..40, any::<u64>()],
+        size in 0_usize..60,
+    ) {
+        let fits = u128::from(offset) + u128::from(length) <= size as u128;
+        let expected = fits.then(|| offset as usize..(offset + length) as usize);
+        prop_assert_eq!(range(offset, length, size), expected);
+    }
 }

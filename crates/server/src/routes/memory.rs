@@ -71,16 +71,17 @@ pub(crate) enum MemoryName<'a> {
     Export(#[serde(borrow)] Text<'a>),
     /// The module and the name of an import.
     #[schema(value_type = ImportedMemory<'static>)]
-    Import(#[serde(borrow)] ImportedMemory<'a>),
+    Import(#[serde(borrow)] Strict<ImportedMemory<'a>>),
 }
 
 /// A memory that the host provides.
 #[derive(Debug, Deserialize, ToSchema)]
-pub(crate) enum ImportedMemory<'a> {
+#[serde(deny_unknown_fields)]
+pub(crate) struct ImportedMemory<'a> {
     /// The module and the name by which it is imported.
-    #[serde(rename = "import")]
-    #[schema(value_type = [String; 2])]
-    Import(#[serde(borrow)] (Text<'a>, Text<'a>)),
+    #[serde(borrow)]
+    #[schema(value_type = Vec<String>, min_items = 2, max_items = 2)]
+    import: (Text<'a>, Text<'a>),
 }
 
 /// A number of bytes, or the function's result that says it.
@@ -93,15 +94,16 @@ pub(crate) enum ByteCount {
     /// So many.
     Bytes(u64),
     /// What the function gives.
-    Result(ResultIndex),
+    #[schema(value_type = ResultIndex)]
+    Result(Strict<ResultIndex>),
 }
 
 /// One of a function's results, an `i32` or `i64` that is read without a sign.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
-pub(crate) enum ResultIndex {
+#[serde(deny_unknown_fields)]
+pub(crate) struct ResultIndex {
     /// Which, from 0.
-    #[serde(rename = "result")]
-    Result(usize),
+    result: usize,
 }
 
 impl MemoryRequest<'_> {
@@ -142,7 +144,7 @@ impl From<&MemoryName<'_>> for wasm_exec::MemoryName {
     fn from(name: &MemoryName<'_>) -> Self {
         match name {
             MemoryName::Export(name) => Self::Export((*name.0).to_owned()),
-            MemoryName::Import(ImportedMemory::Import((module, name))) => {
+            MemoryName::Import(Strict(ImportedMemory { import: (module, name) })) => {
                 Self::Import { module: (*module.0).to_owned(), name: (*name.0).to_owned() }
             }
         }
@@ -153,7 +155,7 @@ impl From<ByteCount> for Quantity {
     fn from(count: ByteCount) -> Self {
         match count {
             ByteCount::Bytes(bytes) => Self::Bytes(bytes),
-            ByteCount::Result(ResultIndex::Result(index)) => Self::Result(index),
+            ByteCount::Result(Strict(ResultIndex { result })) => Self::Result(result),
         }
     }
 }
