@@ -10,7 +10,7 @@ const DOCUMENTATION: &str = include_str!("../../docs/memory.md");
 
 /// What the example needs. Where this variable is set, it is an error that something is missing.
 const PROGRAMS: [&str; 3] = ["clang", "wasm-ld", "curl"];
-const REQUIRED: &str = "WASM_EXEC_TEST_COMPILERS";
+const REQUIRED: &str = "REQUIRE_COMPILERS";
 
 #[tokio::test]
 async fn the_documented_example_in_c_works_as_typed() {

@@ -2,10 +2,11 @@
 
 mod host;
 mod matching;
+mod resolve;
 
 use std::collections::HashMap;
 
-use wasmtime::{ExternType, ImportType, Instance, InstancePre, Linker, ModuleExport, ValType};
+use wasmtime::{ExternType, Instance, InstancePre, Linker, ModuleExport, ValType};
 
 use crate::access::{Allocator, MemoryName, Reach};
 use crate::config::Profile;
@@ -17,6 +18,7 @@ use crate::store::State;
 use crate::value::ValueType;
 pub(crate) use host::Host;
 use host::Wanted;
+use resolve::{Found, resolve};
 
 /// One module of a graph that is to become a program.
 #[derive(Debug)]
@@ -64,14 +66,6 @@ pub(crate) struct Source {
     /// one, then the nodes'.
     pub(crate) instance: usize,
     pub(crate) export: ModuleExport,
-}
-
-/// What satisfies an import.
-enum Found {
-    /// An export of an earlier node.
-    Export(usize, ModuleExport),
-    /// A memory that the host provides, by its index.
-    HostMemory(usize),
 }
 
 impl Node {
@@ -347,9 +341,14 @@ impl Program {
     /// The first memories that a call can select, long names shortened: for a person to read.
     pub(crate) fn memories(&self) -> Vec<MemoryName> {
         let exported = self.others.iter().filter(|(_, kind)| **kind == "memory");
-        let mut exported: Vec<_> = exported.map(|(name, _)| shorten(name)).collect();
+        let mut exported: Vec<&str> = exported.map(|(name, _)| &**name).collect();
+        // There can be tens of thousands, and anybody can ask.
+        if exported.len() > Self::MAXIMUM_LISTED {
+            exported.select_nth_unstable(Self::MAXIMUM_LISTED);
+            exported.truncate(Self::MAXIMUM_LISTED);
+        }
         exported.sort_unstable();
-        let exported = exported.into_iter().map(MemoryName::Export);
+        let exported = exported.into_iter().map(|name| MemoryName::Export(shorten(name)));
         let provided = self.host.iter().flat_map(|host| host.memories());
         let provided = provided.map(|memory| MemoryName::Import {
             module: shorten(&memory.module),
@@ -427,65 +426,6 @@ fn exports(root: &wasmtime::Module) -> Exports {
         }
     }
     (functions, others)
-}
-
-/// Finds what satisfies each import, among earlier nodes or at the host.
-fn resolve(
-    earlier: &[wasmtime::Module],
-    module: &wasmtime::Module,
-    links: &[(String, usize)],
-    wanted: &mut Wanted,
-) -> Result<Vec<Found>, LinkError> {
-    let node = earlier.len();
-    let links: HashMap<&str, usize> =
-        links.iter().map(|(name, node)| (name.as_str(), *node)).collect();
-    let mut unused = links.clone();
-    let mut found = Vec::with_capacity(module.imports().len());
-    for import in module.imports() {
-        unused.remove(import.module());
-        found.push(match (links.get(import.module()), import.ty()) {
-            (Some(&target), _) => {
-                Found::Export(target, resolve_linked(node, &earlier[target], &import)?)
-            }
-            (None, ExternType::Memory(ty)) => {
-                Found::HostMemory(wanted.add(node, (import.module(), import.name()), ty)?)
-            }
-            (None, ty) => {
-                return Err(LinkError::NoLink {
-                    node,
-                    module: import.module().to_owned(),
-                    name: import.name().to_owned(),
-                    expected: matching::describe(&ty),
-                });
-            }
-        });
-    }
-    match unused.into_keys().min() {
-        Some(module) => Err(LinkError::Unused { node, module: module.to_owned() }),
-        None => Ok(found),
-    }
-}
-
-/// Finds the export of a linked module that satisfies an import.
-fn resolve_linked(
-    node: usize,
-    provider: &wasmtime::Module,
-    import: &ImportType<'_>,
-) -> Result<ModuleExport, LinkError> {
-    let names = || (import.module().to_owned(), import.name().to_owned());
-    let wanted = import.ty();
-    let found = provider.get_export(import.name());
-    let index = provider.get_export_index(import.name());
-    let (Some(found), Some(export)) = (found, index) else {
-        let ((module, name), expected) = (names(), matching::describe(&wanted));
-        return Err(LinkError::NoExport { node, module, name, expected });
-    };
-    if !matching::matches(&found, &wanted) {
-        let ((module, name), expected) = (names(), matching::describe(&wanted));
-        let found = matching::describe(&found);
-        return Err(LinkError::Mismatch { node, module, name, expected, found });
-    }
-    Ok(export)
 }
 
 /// What a call takes from the engine's pool.

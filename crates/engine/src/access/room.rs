@@ -31,3 +31,20 @@ impl ReadRoom {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn room_is_waited_for_and_little_needs_none() {
+        let room = ReadRoom::new();
+        assert!(room.take(UNIT - 1).await.is_none());
+        let all = room.take(u64::MAX).await;
+        assert!(all.is_some() && room.take(UNIT - 1).await.is_none());
+        let mut waiting = Box::pin(room.take(UNIT));
+        assert!(crate::poll_once(waiting.as_mut()).await.is_none());
+        drop(all);
+        assert!(waiting.await.is_some());
+    }
+}
