@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use crate::Value;
+use crate::access::{BadPointer, MemoryRange, MemoryReads};
 
 /// How a call ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Outcome {
     /// The results in the function's order, or why there are none.
     pub result: Result<Vec<Value>, Failure>,
     /// What the call used; `None` when it ended before any guest code could run.
     pub usage: Option<Usage>,
+    /// What was read from memories; `None` if nothing was to be, or if the function was not called
+    /// because a write did not fit.
+    pub memory: Option<Box<MemoryReads>>,
 }
 
 /// What a call used.
@@ -45,6 +49,10 @@ pub enum Failure {
     },
     /// The WebAssembly stack was exhausted.
     StackOverflow(Trap),
+    /// A write does not fit its memory; the function was not called.
+    MemoryRange(MemoryRange),
+    /// The guest's allocator gave a pointer that cannot be used; the function was not called.
+    BadPointer(BadPointer),
 }
 
 /// A trap, with the stack it happened on.

@@ -4,18 +4,25 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
-use wasm_exec_engine::{self as engine, CallError, ClientKey, Profile, TrapKind, Usage};
+use wasm_exec_engine::{
+    self as engine, BadPointer, CallError, ClientKey, Function, MemoryRange, Profile, Trap,
+    TrapKind, Usage, Value,
+};
 use wasm_exec_registry::Digest;
 
 use crate::error::Error;
 use crate::exec::{Exec, internal};
-use crate::limits::RequestedLimits;
+use crate::limits::{Granted, RequestedLimits};
+use crate::memory::{self, MemoryAccess};
 use crate::programs::ReadyProgram;
 use crate::register::Links;
-use crate::values::{self, InvalidParams, Style};
+use crate::values::{self, InvalidParams, Params, Style};
 
 /// Room for the JSON of a few results, in bytes, so that it need not grow.
 const TYPICAL_RESULTS: usize = 64;
+
+/// What happens rarely on the way of a call, kept out of the call's own future and code.
+type Rare<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A call as it is asked for.
 #[derive(Clone, Debug)]
@@ -26,6 +33,8 @@ pub struct Call<'a> {
     pub function: &'a str,
     /// The parameters, as JSON text.
     pub params: &'a [&'a RawValue],
+    /// What is put into memories before and taken out after; `None` is nothing.
+    pub memory: Option<Box<MemoryAccess<'a>>>,
     /// What it may use.
     pub limits: RequestedLimits,
     /// How results are written.
@@ -49,12 +58,15 @@ pub enum Target<'a> {
 }
 
 /// How a call ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Answer {
     /// The digest of the module that was called.
     pub module: Digest,
     /// The results as a JSON array, or why there are none.
     pub result: Result<String, Failure>,
+    /// What was read from memories, as JSON; `None` if nothing was to be, or if the call ended as
+    /// [`MemoryRange`](FailureKind::MemoryRange) or [`OutputLimit`](FailureKind::OutputLimit).
+    pub memory: Option<Box<RawValue>>,
     /// What the call used; `None` if no guest code ran.
     pub usage: Option<Usage>,
 }
@@ -68,6 +80,8 @@ pub struct Failure {
     pub detail: String,
     /// The trap that ended the call, if one did.
     pub trap: Option<TrapReport>,
+    /// What does not fit, of the kind [`MemoryRange`](FailureKind::MemoryRange).
+    pub range: Option<Box<MemoryRange>>,
 }
 
 /// The kinds of failure.
@@ -83,8 +97,10 @@ pub enum FailureKind {
     MemoryLimit,
     /// The stack was exhausted.
     StackOverflow,
-    /// The results are larger than the call may return.
+    /// The results, and what was read from memories, are more than the call may return.
     OutputLimit,
+    /// What was to be written does not fit a memory; the function was not called.
+    MemoryRange,
 }
 
 /// A trap.
@@ -132,31 +148,56 @@ impl Exec {
             .function(call.function)
             .ok_or_else(|| unknown_function(&ready, call.function))?;
         let params = values::decode(call.params, function.params(), call.style)?;
-        let outcome = self.engine().call(&ready.program, function, &params, granted.call).await;
-        let outcome = outcome.map_err(|error| match error {
-            CallError::Overloaded => Error::Overloaded,
-            CallError::Parameters => Error::Params(InvalidParams::Count {
-                expected: function.params().len(),
-                found: params.len(),
-            }),
-            error @ CallError::Engine(_) => internal(error),
-        })?;
-        let result = match outcome.result {
-            Ok(results) => {
-                let mut json = String::with_capacity(TYPICAL_RESULTS);
-                values::encode(&results, call.style, &mut json);
-                match json.len() <= granted.output_bytes {
-                    true => Ok(json),
-                    false => Err(output_limit(json.len(), granted.output_bytes)),
-                }
+        let params = match (params, call.memory) {
+            (Params::Plain(params), None) => params,
+            // Boxed for the same reason.
+            (params, memory) => {
+                let style = call.style;
+                return self
+                    .call_with_memory(&ready, function, params, memory, granted, style)
+                    .await;
             }
-            Err(failure) => Err(report(failure, &ready, granted.call.timeout)),
         };
-        Ok(Answer { module: ready.digest, result, usage: outcome.usage })
+        let outcome = self.engine().call(&ready.program, function, &params, granted.call).await;
+        let outcome = outcome.map_err(|error| cannot_call(error, function, params.len()))?;
+        let result = finish(outcome.result, &ready, &granted, call.style, 0);
+        Ok(Answer { module: ready.digest, result, memory: None, usage: outcome.usage })
     }
-}
 
-impl Exec {
+    /// The same for a call that puts bytes into memories or takes some out.
+    #[cold]
+    fn call_with_memory<'a>(
+        &'a self,
+        ready: &'a ReadyProgram,
+        function: &'a Function,
+        params: Params<'a>,
+        memory: Option<Box<MemoryAccess<'a>>>,
+        granted: Granted,
+        style: Style,
+    ) -> Rare<'a, Result<Answer, Error>> {
+        Box::pin(async move {
+            let (params, bytes) = match params {
+                Params::Plain(params) => (params, Vec::new()),
+                Params::WithBytes(params) => (params.values, params.bytes),
+            };
+            let memory = memory.map(|memory| *memory).unwrap_or_default();
+            let access = Some(memory::prepare(self, memory, bytes, granted.output_bytes).await?);
+            let program = &ready.program;
+            let outcome =
+                self.engine().call_with(program, function, &params, granted.call, access).await;
+            let outcome = outcome.map_err(|error| cannot_call(error, function, params.len()))?;
+            let read = outcome.memory.as_deref().map_or(0, memory::read_bytes);
+            let result = finish(outcome.result, ready, &granted, style, read);
+            let too_much =
+                matches!(&result, Err(failure) if failure.kind == FailureKind::OutputLimit);
+            let memory = match outcome.memory.filter(|_| !too_much) {
+                Some(memory) => Some(memory::encode(self, memory).await?),
+                None => None,
+            };
+            Ok(Answer { module: ready.digest, result, memory, usage: outcome.usage })
+        })
+    }
+
     /// The program that a call is for, loaded or made if it has to be. It is rare and large, so it is
     /// kept out of the call's own future and code.
     #[cold]
@@ -165,7 +206,7 @@ impl Exec {
         target: Target<'a>,
         profile: Profile,
         client: Option<ClientKey>,
-    ) -> Pin<Box<dyn Future<Output = Result<Arc<ReadyProgram>, Error>> + Send + 'a>> {
+    ) -> Rare<'a, Result<Arc<ReadyProgram>, Error>> {
         Box::pin(async move {
             match target {
                 Target::Module(module) => {
@@ -181,22 +222,64 @@ impl Exec {
     }
 }
 
+/// Why the engine did not make a call.
+fn cannot_call(error: CallError, function: &Function, found: usize) -> Error {
+    match error {
+        CallError::Overloaded => Error::Overloaded,
+        CallError::Parameters => {
+            let expected = function.params().len();
+            Error::Params(InvalidParams::Count { expected, found, bytes: 0 })
+        }
+        CallError::Access(invalid) => Error::Access(invalid),
+        error @ CallError::Engine(_) => internal(error),
+    }
+}
+
+/// A call's results as JSON, or why there are none. `read` bytes are returned besides.
+fn finish(
+    result: Result<Vec<Value>, engine::Failure>,
+    ready: &ReadyProgram,
+    granted: &Granted,
+    style: Style,
+    read: u64,
+) -> Result<String, Failure> {
+    let results = result.map_err(|failure| report(failure, ready, granted.call.timeout))?;
+    let mut json = String::with_capacity(TYPICAL_RESULTS);
+    values::encode(&results, style, &mut json);
+    let size = read.saturating_add(json.len() as u64);
+    match size <= granted.output_bytes as u64 {
+        true => Ok(json),
+        false => Err(output_limit(json.len(), read, granted.output_bytes)),
+    }
+}
+
 fn unknown_function(ready: &ReadyProgram, function: &str) -> Error {
     let exports = ready.program.function_names().to_vec();
     let found = ready.program.other_export(function);
     Error::UnknownFunction { function: function.to_owned(), found, exports }
 }
 
-fn output_limit(bytes: usize, maximum: usize) -> Failure {
+fn output_limit(bytes: usize, read: u64, maximum: usize) -> Failure {
+    let read = match read {
+        0 => String::new(),
+        read => format!(", and {read} bytes are read from memories"),
+    };
     Failure {
         kind: FailureKind::OutputLimit,
-        detail: format!("the results take {bytes} bytes of JSON; the call may return {maximum}"),
+        detail: format!(
+            "the results take {bytes} bytes of JSON{read}; the call may return {maximum}"
+        ),
         trap: None,
+        range: None,
     }
 }
 
 /// A failure with the modules of its backtrace named.
 fn report(failure: engine::Failure, ready: &ReadyProgram, timeout: std::time::Duration) -> Failure {
+    let range = match &failure {
+        engine::Failure::MemoryRange(range) => Some(Box::new(*range)),
+        _ => None,
+    };
     let (kind, detail, trap) = match failure {
         engine::Failure::Trap(trap) => (
             FailureKind::Trap,
@@ -216,6 +299,25 @@ fn report(failure: engine::Failure, ready: &ReadyProgram, timeout: std::time::Du
             let detail = TrapKind::StackOverflow.description().to_owned();
             (FailureKind::StackOverflow, detail, Some(trap))
         }
+        engine::Failure::MemoryRange(MemoryRange { index, offset, length, memory_bytes }) => {
+            let detail = format!(
+                "memory.write[{index}]: {length} bytes at {offset} do not fit a memory of \
+                 {memory_bytes} bytes"
+            );
+            (FailureKind::MemoryRange, detail, None)
+        }
+        engine::Failure::BadPointer(pointer) => {
+            let BadPointer { allocator, pointer, length, memory_bytes } = pointer;
+            let detail = match pointer {
+                0 => format!("the guest's `{allocator}` gave a null pointer for {length} bytes"),
+                pointer => format!(
+                    "the guest's `{allocator}` gave the address {pointer} for {length} bytes, \
+                     which do not fit there in a memory of {memory_bytes} bytes"
+                ),
+            };
+            let trap = Trap { kind: TrapKind::Host, backtrace: Vec::new() };
+            (FailureKind::Trap, detail, Some(trap))
+        }
     };
     let trap = trap.map(|trap| TrapReport {
         kind: trap.kind.as_str(),
@@ -230,5 +332,5 @@ fn report(failure: engine::Failure, ready: &ReadyProgram, timeout: std::time::Du
             })
             .collect(),
     });
-    Failure { kind, detail, trap }
+    Failure { kind, detail, trap, range }
 }

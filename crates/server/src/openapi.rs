@@ -8,7 +8,7 @@ use utoipa::OpenApi;
 
 use crate::Code;
 use crate::keys::Scope;
-use crate::routes::{call, health, index, limits, modules, original, problems};
+use crate::routes::{call, health, index, limits, memory, modules, original, problems};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -72,7 +72,10 @@ const WITH_CALL: &[Code] = &[
     Code::InvalidName,
     Code::UnknownModule,
     Code::UnknownFunction,
+    Code::UnknownExport,
     Code::InvalidParams,
+    Code::InvalidMemoryRange,
+    Code::NoAllocator,
     Code::LimitTooHigh,
     Code::CompileLimit,
     Code::LinkError,
@@ -157,6 +160,7 @@ pub fn document() -> String {
         }
     }
     document["components"]["schemas"]["Problem"] = problem_schema();
+    document["components"]["schemas"]["MemoryAnswer"] = memory::answer_schema();
     document["components"]["securitySchemes"]["key"] = json!({
         "type": "http",
         "scheme": "bearer",
@@ -209,6 +213,7 @@ fn problem_schema() -> Value {
             "module": { "type": "string", "description": "The digest of the module called." },
             "usage": { "$ref": "#/components/schemas/Usage" },
             "trap": { "$ref": "#/components/schemas/Trap" },
+            "memory": { "$ref": "#/components/schemas/MemoryAnswer" },
         },
     })
 }

@@ -4,37 +4,58 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use wasm_exec_engine::{Value, ValueType, Values};
 
+use super::bytes::{self, WithBytes};
 use super::{InvalidParams, Reason, Style, float};
 
 /// The longest piece of a wrong parameter that an error repeats, in bytes.
 const MAXIMUM_QUOTE: usize = 64;
+
+/// A call's parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Params<'a> {
+    /// A value for each.
+    Plain(Values),
+    /// Some are bytes.
+    WithBytes(Box<WithBytes<'a>>),
+}
 
 /// Decodes a call's parameters by the types of its function.
 ///
 /// # Errors
 ///
 /// [`InvalidParams`] names the first parameter that does not fit.
-pub fn decode(
-    params: &[&RawValue],
+pub fn decode<'a>(
+    params: &[&'a RawValue],
     types: &[ValueType],
     style: Style,
-) -> Result<Values, InvalidParams> {
-    if params.len() != types.len() {
-        return Err(InvalidParams::Count { expected: types.len(), found: params.len() });
+) -> Result<Params<'a>, InvalidParams> {
+    if params.iter().any(|param| param.get().starts_with('{'))
+        && let Some(params) = bytes::decode_with(params, types, style)?
+    {
+        return Ok(Params::WithBytes(Box::new(params)));
     }
-    params
-        .iter()
-        .zip(types)
-        .enumerate()
-        .map(|(index, (param, ty))| {
-            decode_value(param.get(), *ty, style).map_err(|reason| InvalidParams::Value {
-                index,
-                expected: ty.to_string(),
-                found: quote(param.get()),
-                reason,
-            })
-        })
-        .collect()
+    if params.len() != types.len() {
+        let (expected, found) = (types.len(), params.len());
+        return Err(InvalidParams::Count { expected, found, bytes: 0 });
+    }
+    let params = params.iter().zip(types).enumerate();
+    let values = params.map(|(index, (param, ty))| decode_one(index, param, *ty, style));
+    Ok(Params::Plain(values.collect::<Result<_, _>>()?))
+}
+
+/// Decodes the element `index` of a list of parameters.
+pub(super) fn decode_one(
+    index: usize,
+    param: &RawValue,
+    ty: ValueType,
+    style: Style,
+) -> Result<Value, InvalidParams> {
+    decode_value(param.get(), ty, style).map_err(|reason| InvalidParams::Value {
+        index,
+        expected: ty.to_string(),
+        found: quote(param.get()),
+        reason,
+    })
 }
 
 fn decode_value(json: &str, ty: ValueType, style: Style) -> Result<Value, Reason> {
@@ -142,7 +163,8 @@ impl<'a> Tagged<'a> {
     }
 }
 
-fn quote(json: &str) -> String {
+/// A wrong parameter, shortened if it is long.
+pub(super) fn quote(json: &str) -> String {
     if json.len() <= MAXIMUM_QUOTE {
         return json.to_owned();
     }

@@ -48,6 +48,8 @@ codes! {
         "No module is registered under this name or digest.";
     UnknownFunction "unknown-function" NOT_FOUND "Unknown function"
         "The module exports no function of this name. The member `exports` lists those that it does.";
+    UnknownExport "unknown-export" NOT_FOUND "Unknown export"
+        "There is no memory of this name that can be written or read: the module does not export it, and the host provides none that is imported so. The member `memories` lists those that there are.";
     NotFound "not-found" NOT_FOUND "Not found"
         "There is nothing at this path.";
     MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "Method not allowed"
@@ -76,6 +78,10 @@ codes! {
         "An import is not satisfied, or by something of another type, or a link is not used, or the linked graph is too large. The detail says which import and what was found.";
     InvalidParams "invalid-params" UNPROCESSABLE_ENTITY "Invalid parameters"
         "The parameters are not what the function takes. The members `index` and `expected` say which one and what it should be.";
+    InvalidMemoryRange "invalid-memory-range" UNPROCESSABLE_ENTITY "Invalid memory range"
+        "Bytes that were to be written do not fit the memory, and the function was not called. The members `index`, `offset`, `length` and `memory_bytes` say which and why.";
+    NoAllocator "no-allocator" UNPROCESSABLE_ENTITY "No allocator"
+        "A parameter is bytes, and the module exports no function that gives space for them. The detail says what was looked for.";
     InvalidName "invalid-name" UNPROCESSABLE_ENTITY "Invalid name"
         "The name does not follow the grammar `[namespace:]label[@version]`.";
     LimitTooHigh "limit-too-high" UNPROCESSABLE_ENTITY "Limit too high"
@@ -91,7 +97,7 @@ codes! {
     StackOverflow "stack-overflow" UNPROCESSABLE_ENTITY "Stack overflow"
         "The guest's calls are nested too deeply.";
     OutputLimit "output-limit" UNPROCESSABLE_ENTITY "Output limit"
-        "The results are larger than the call may return. Ask for more with `limits.output_bytes`.";
+        "The results, and what is read from memories, are more than the call may return. Ask for more with `limits.output_bytes`.";
     RateLimited "rate-limited" TOO_MANY_REQUESTS "Rate limited"
         "The key made more requests per second than it may. The header Retry-After says when there is room for the next.";
     QuotaExceeded "quota-exceeded" TOO_MANY_REQUESTS "Quota exceeded"
