@@ -6,6 +6,7 @@ use std::time::Instant;
 use smallvec::SmallVec;
 use wasmtime::{Extern, Instance, Store, Val};
 
+use crate::admission::Full;
 use crate::config::CallLimits;
 use crate::failure;
 use crate::limiter::{GuestMemory, Limiter};
@@ -30,6 +31,12 @@ pub enum CallError {
     /// The engine failed.
     #[error("the engine failed")]
     Engine(#[source] wasmtime::Error),
+}
+
+impl From<Full> for CallError {
+    fn from(_: Full) -> Self {
+        Self::Overloaded
+    }
 }
 
 /// How a call ended.

@@ -44,6 +44,7 @@ mod program;
 mod store;
 pub mod text;
 mod ticker;
+mod turn;
 mod value;
 
 use std::pin::Pin;
@@ -51,10 +52,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
 
-use admission::{Admission, Full, Place};
+use admission::{Admission, Full, Patience, Place};
 use artifact::Artifact;
 use background::Background;
-use call::Call;
+use call::{Call, Ran};
 use compiler::Compiler;
 use describe::Bodies;
 use door::Refusal;
@@ -70,6 +71,7 @@ pub use door::{LimitExceeded, ModuleLimit, ModuleLimits};
 pub use module::{Cost, Module};
 pub use outcome::{Failure, Frame, Outcome, Trap, TrapKind, Usage};
 pub use program::{Function, GraphNode, LinkError, Program};
+pub use turn::Turn;
 pub use value::{ReferenceKind, Value, ValueType};
 
 /// Wasm bytes that may be compiled on another thread.
@@ -136,6 +138,12 @@ pub enum StartError {
 struct Needs {
     slots: u32,
     long: bool,
+}
+
+impl Needs {
+    fn of(program: &Program, function: &Function) -> Self {
+        Self { slots: program.slots, long: program.large || function.pace.is_long() }
+    }
 }
 
 /// What a call holds while it runs.
@@ -402,19 +410,27 @@ impl Engine {
         params: &[Value],
         limits: CallLimits,
     ) -> Result<Outcome, CallError> {
-        let running = self
-            .running(program.profile)
-            .map_err(|error| CallError::Engine(wasmtime::Error::new(error)))?;
-        let needs = Needs { slots: program.slots, long: program.large || function.pace.is_long() };
+        let needs = Needs::of(program, function);
+        self.call_with(program, function, params, limits, needs, Patience::Bounded).await
+    }
+
+    async fn call_with(
+        &self,
+        program: &Arc<Program>,
+        function: &Function,
+        params: &[Value],
+        limits: CallLimits,
+        needs: Needs,
+        patience: Patience,
+    ) -> Result<Outcome, CallError> {
+        let running = self.running_for(program)?;
         let (program, guests) = (Arc::clone(program), Arc::clone(&self.guests));
         let table_elements = self.config.table_elements;
         let call = Call::new(program, function, params, limits, table_elements, guests)?;
         let places = match self.try_admit(running, needs) {
             Some(places) => places,
             // Boxed, as all that is rare on this way: the future of a call is moved several times.
-            None => {
-                Box::pin(self.admit(running, needs)).await.map_err(|Full| CallError::Overloaded)?
-            }
+            None => Box::pin(self.admit(running, needs, patience)).await?,
         };
         let ticking = running.ticker.keep_ticking();
         let engine = running.engine.clone();
@@ -430,14 +446,23 @@ impl Engine {
             function.pace.was_short();
             return ran.outcome;
         }
+        Box::pin(self.go_on(run, function, needs, patience)).await
+    }
+
+    /// Runs to its end, in the background, a call that did not end within its first slice or was known
+    /// not to.
+    async fn go_on(
+        &self,
+        run: Pin<Box<impl Future<Output = Ran> + Send + 'static>>,
+        function: &Function,
+        needs: Needs,
+        patience: Patience,
+    ) -> Result<Outcome, CallError> {
         // Before anything is awaited: the caller may give up.
         function.pace.was_long();
         let _long = match needs.long {
             true => None,
-            false => {
-                let entered = Box::pin(self.long_calls.enter(1)).await;
-                Some(entered.map_err(|Full| CallError::Overloaded)?)
-            }
+            false => Some(self.long_calls.enter_with(1, patience).await?),
         };
         let ran = self.background.spawn(run).await;
         let ran = ran.map_err(|error| CallError::Engine(wasmtime::Error::new(error)))?;
@@ -460,14 +485,27 @@ impl Engine {
 
     /// Waits for a call's places: for what the fewest calls need first, so that whoever waits holds
     /// little that others could use.
-    async fn admit(&self, running: &Running, needs: Needs) -> Result<Places, Full> {
+    async fn admit(
+        &self,
+        running: &Running,
+        needs: Needs,
+        patience: Patience,
+    ) -> Result<Places, Full> {
         let slots = match running.asks(needs.slots) {
-            true => Some(running.slots.enter(needs.slots).await?),
+            true => Some(running.slots.enter_with(needs.slots, patience).await?),
             false => None,
         };
-        let long = if needs.long { Some(self.long_calls.enter(1).await?) } else { None };
-        let call = self.calls.enter(1).await?;
+        let long = match needs.long {
+            true => Some(self.long_calls.enter_with(1, patience).await?),
+            false => None,
+        };
+        let call = self.calls.enter_with(1, patience).await?;
         Ok(Places { _long: long, _call: call, _slots: slots })
+    }
+
+    fn running_for(&self, program: &Program) -> Result<&Running, CallError> {
+        let running = self.running(program.profile);
+        running.map_err(|error| CallError::Engine(wasmtime::Error::new(error)))
     }
 
     fn running(&self, profile: Profile) -> Result<&Running, StartError> {

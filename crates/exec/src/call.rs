@@ -1,12 +1,14 @@
 //! Calling a function.
 
 use serde_json::value::RawValue;
-use wasm_exec_engine::{self as engine, CallError, ClientKey, Profile, TrapKind, Usage};
+use wasm_exec_engine::{
+    self as engine, CallError, ClientKey, Function, Outcome, Profile, TrapKind, Usage,
+};
 use wasm_exec_registry::Digest;
 
 use crate::error::Error;
 use crate::exec::{Exec, internal};
-use crate::limits::RequestedLimits;
+use crate::limits::{Granted, RequestedLimits};
 use crate::programs::ReadyProgram;
 use crate::register::Links;
 use crate::values::{self, InvalidParams, Style};
@@ -131,26 +133,8 @@ impl Exec {
             .ok_or_else(|| unknown_function(&ready, call.function))?;
         let params = values::decode(call.params, function.params(), call.style)?;
         let outcome = self.engine().call(&ready.program, function, &params, granted.call).await;
-        let outcome = outcome.map_err(|error| match error {
-            CallError::Overloaded => Error::Overloaded,
-            CallError::Parameters => Error::Params(InvalidParams::Count {
-                expected: function.params().len(),
-                found: params.len(),
-            }),
-            error @ CallError::Engine(_) => internal(error),
-        })?;
-        let result = match outcome.result {
-            Ok(results) => {
-                let mut json = String::with_capacity(TYPICAL_RESULTS);
-                values::encode(&results, call.style, &mut json);
-                match json.len() <= granted.output_bytes {
-                    true => Ok(json),
-                    false => Err(output_limit(json.len(), granted.output_bytes)),
-                }
-            }
-            Err(failure) => Err(report(failure, &ready, granted.call.timeout)),
-        };
-        Ok(Answer { module: ready.digest, result, usage: outcome.usage })
+        let outcome = outcome.map_err(|error| refused(error, function, params.len()))?;
+        Ok(answer(outcome, &ready, &granted, call.style))
     }
 }
 
@@ -175,7 +159,39 @@ impl Exec {
     }
 }
 
-fn unknown_function(ready: &ReadyProgram, function: &str) -> Error {
+/// Why the engine did not make a call.
+pub(crate) fn refused(error: CallError, function: &Function, found: usize) -> Error {
+    match error {
+        CallError::Overloaded => Error::Overloaded,
+        CallError::Parameters => {
+            Error::Params(InvalidParams::Count { expected: function.params().len(), found })
+        }
+        error @ CallError::Engine(_) => internal(error),
+    }
+}
+
+/// What the caller gets of a call that was made.
+pub(crate) fn answer(
+    outcome: Outcome,
+    ready: &ReadyProgram,
+    granted: &Granted,
+    style: Style,
+) -> Answer {
+    let result = match outcome.result {
+        Ok(results) => {
+            let mut json = String::with_capacity(TYPICAL_RESULTS);
+            values::encode(&results, style, &mut json);
+            match json.len() <= granted.output_bytes {
+                true => Ok(json),
+                false => Err(output_limit(json.len(), granted.output_bytes)),
+            }
+        }
+        Err(failure) => Err(report(failure, ready, granted.call.timeout)),
+    };
+    Answer { module: ready.digest, result, usage: outcome.usage }
+}
+
+pub(crate) fn unknown_function(ready: &ReadyProgram, function: &str) -> Error {
     let exports = ready.program.function_names().to_vec();
     let found = ready.program.other_export(function);
     Error::UnknownFunction { function: function.to_owned(), found, exports }

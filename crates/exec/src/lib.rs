@@ -34,6 +34,7 @@
 //! ```
 
 mod call;
+mod callee;
 mod describe;
 mod error;
 mod exec;
@@ -45,6 +46,7 @@ mod source;
 pub mod values;
 
 pub use call::{Answer, BacktraceFrame, Call, Failure, FailureKind, Target, TrapReport};
+pub use callee::Callee;
 pub use describe::{Blob, ModuleDescription};
 pub use error::Error;
 pub use exec::{Exec, Statistics};
@@ -57,7 +59,7 @@ pub use values::{InvalidParams, Style};
 /// The engine's types that answers are made of.
 pub use wasm_exec_engine::{
     ClientKey, CompileError, Confinement, Description, EngineConfig, Export, Import, InvalidModule,
-    Item, LimitExceeded, LinkError, ModuleLimit, ModuleLimits, Usage,
+    Item, LimitExceeded, LinkError, ModuleLimit, ModuleLimits, Turn, Usage,
 };
 /// The registry's types that requests and answers are made of.
 pub use wasm_exec_registry::{
