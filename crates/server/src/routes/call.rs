@@ -30,6 +30,36 @@ pub(crate) struct CallFunctionRequest<'a> {
     limits: CallLimits,
 }
 
+/// The parameters alone, as a line of a batch may have them.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+struct Params<'a>(#[serde(borrow, deserialize_with = "short_list")] Vec<&'a RawValue>);
+
+impl<'a> CallFunctionRequest<'a> {
+    /// Reads a line of a batch: parameters alone, or the object that a single call's body is.
+    ///
+    /// # Errors
+    ///
+    /// When it is neither.
+    pub(crate) fn of_line(line: &'a [u8]) -> Result<Self, Problem> {
+        match line.trim_ascii_start().first() {
+            Some(b'[') => {
+                let params = serde_json::from_slice::<Params<'_>>(line);
+                let params =
+                    params.map_err(|error| Problem::invalid_request(format!("JSON: {error}")))?;
+                Ok(Self { params: params.0, ..Self::default() })
+            }
+            Some(_) => body::json(line),
+            None => Err(Problem::invalid_request("JSON: the line is empty")),
+        }
+    }
+
+    /// The parameters and limits.
+    pub(crate) fn parts(&self) -> (&[&'a RawValue], RequestedLimits) {
+        (&self.params, self.limits.into())
+    }
+}
+
 /// A call of a registered module (`module`) or of Wasm that is sent along (one of `wasm_hex`,
 /// `wasm_base64` and `wat`, with `links`).
 #[derive(Debug, Deserialize, ToSchema)]
@@ -103,7 +133,17 @@ pub(crate) struct CallAnswer<'a> {
     results: &'a RawValue,
     usage: Option<Usage>,
     /// The digest of the module that was called.
-    module: String,
+    module: &'a str,
+}
+
+/// The answer to a line of a batch whose call gave results; that to another line is a problem with
+/// `line`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BatchAnswer<'a> {
+    #[serde(flatten)]
+    answer: CallAnswer<'a>,
+    /// The line's number, from 0.
+    line: u64,
 }
 
 /// What a call used. It is there exactly when guest code ran.
@@ -253,15 +293,44 @@ async fn answer(app: &App, caller: &Caller, call: Call<'_>) -> Handled {
         Ok(results) => results,
         Err(failure) => return Err(failed(failure, answer.module, answer.usage)),
     };
-    let results = RawValue::from_string(results)
+    let module = answer.module.to_string();
+    Ok(reply::json(StatusCode::OK, &CallAnswer::of(&results, answer.usage, &module)?))
+}
+
+impl<'a> CallAnswer<'a> {
+    /// What a call is answered that gave these results, a JSON array.
+    ///
+    /// # Errors
+    ///
+    /// Never, as long as that is what they are.
+    fn of(
+        results: &'a str,
+        usage: Option<wasm_exec::Usage>,
+        module: &'a str,
+    ) -> Result<Self, Problem> {
+        let results = serde_json::from_str(results)
+            .map_err(|error| Problem::new(Code::Internal, "internal error").because(error))?;
+        Ok(Self { outcome: "ok", results, usage: usage.map(Usage::from), module })
+    }
+}
+
+/// Appends the answer to a line of a batch whose call gave these results, a JSON array.
+///
+/// # Errors
+///
+/// Never, as long as that is what they are.
+pub(crate) fn write_line(
+    results: &str,
+    usage: Option<wasm_exec::Usage>,
+    module: &str,
+    line: u64,
+    text: &mut Vec<u8>,
+) -> Result<(), Problem> {
+    let answer = BatchAnswer { answer: CallAnswer::of(results, usage, module)?, line };
+    serde_json::to_writer(&mut *text, &answer)
         .map_err(|error| Problem::new(Code::Internal, "internal error").because(error))?;
-    let body = CallAnswer {
-        outcome: "ok",
-        results: &results,
-        usage: answer.usage.map(Usage::from),
-        module: answer.module.to_string(),
-    };
-    Ok(reply::json(StatusCode::OK, &body))
+    text.push(b'\n');
+    Ok(())
 }
 
 /// Makes a call as its caller may, and counts its time.
