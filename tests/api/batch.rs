@@ -183,8 +183,8 @@ async fn what_concerns_all_lines_is_an_ordinary_problem() {
     }
     server.post(DOUBLES).body("[1]").await.problem(415, "unsupported-media-type");
     for content_type in ["application/x-ndjson; charset=utf-8", "application/jsonl"] {
-        let answered = server.post(DOUBLES).content(content_type, "[1]").await;
-        are_doubles(&answers(answered)[..0], 0);
+        let answered = server.post(DOUBLES).content(content_type, "[0]").await;
+        are_doubles(&answers(answered), 1);
     }
     let other = batch(&server, DOUBLES, "[1]").header("accept", "text/html").await;
     other.problem(406, "not-acceptable");
@@ -197,10 +197,11 @@ async fn what_concerns_all_lines_is_an_ordinary_problem() {
 async fn ten_thousand_lines_come_back_in_order_however_they_are_cut() {
     let server = server().await;
     are_doubles(&answers(batch(&server, DOUBLES, numbers(10_000)).await), 10_000);
-    for version in [Version::Http1, Version::Http2] {
+    // HTTP/2 takes only so many frames of less than 256 bytes that nobody has read yet.
+    for (version, size) in [(Version::Http1, 7), (Version::Http2, 257)] {
         let (lines, mut answers) = begin(&server, version, DOUBLES).await;
         let sending = tokio::spawn(async move {
-            for piece in numbers(2_000).as_bytes().chunks(7) {
+            for piece in numbers(2_000).as_bytes().chunks(size) {
                 lines.send(piece).await;
             }
         });
@@ -297,7 +298,7 @@ async fn what_was_answered_does_not_wait_for_a_long_call() {
     for number in 0..100 {
         assert_contains(&answers.next().await.unwrap(), &json!({ "line": number }));
     }
-    drop(answers);
+    drop((lines, answers));
     until_ended(&server).await;
 }
 
@@ -359,15 +360,15 @@ async fn a_long_line_for_which_there_is_no_room_concerns_no_other() {
     })
     .await;
     let long = vec![b' '; 1 << 20];
-    let mut holding = Vec::new();
-    for _ in 0..2 {
-        let (lines, answers) = begin(&server, Version::Http1, DOUBLES).await;
-        lines.send("[1]\n").await;
-        lines.send(&long).await;
-        holding.push((lines, answers));
-    }
-    eventually("the room is taken", async || {
-        let lines = [&b"[1]\n"[..], &long[..100_000], b"[2]\n[3]\n"].concat();
+    // Whichever comes last finds no room, so this is tried until that is the one that is looked at.
+    eventually("the others have taken the room", async || {
+        let mut holding = Vec::new();
+        for _ in 0..2 {
+            let (lines, answers) = begin(&server, Version::Http1, DOUBLES).await;
+            lines.send(&long).await;
+            holding.push((lines, answers));
+        }
+        let lines = [&b"[1]\n"[..], &long[..300_000], b"[2]\n[3]\n"].concat();
         let answered = answers(batch(&server, DOUBLES, lines).await);
         let overloaded = json!({ "outcome": "overloaded", "status": 503, "retry_after": 1 });
         let (ok, other) = (json!({ "results": [2] }), json!({ "results": [6] }));
@@ -590,10 +591,10 @@ async fn lines_wait_for_places_that_others_have() {
     let light = || server.post("/v1/modules/unruly/functions/fine");
     eventually("the place is taken", async || (light().await.status == 503).then_some(())).await;
     let (lines, mut answers) = begin(&server, Version::Http1, DOUBLES).await;
-    lines.send("[1]\n[2]\n").await;
+    lines.send("[0]\n[1]\n").await;
     drop(lines);
     hog.abort();
-    are_doubles(&answers.rest().await[..0], 0);
+    are_doubles(&answers.rest().await, 2);
 }
 
 #[tokio::test]
@@ -635,13 +636,15 @@ async fn each_line_counts_against_the_quota_of_its_key() {
     let reader = keyring.scoped("register");
     let server = keyring.server().await;
     server.put("/v1/modules/utils").key(&admin).wat(DOUBLE).await.created();
-    let run = |key: &str| batch(&server, DOUBLES, "[0]\n[1]\n[]\n[3]\n").key(key);
+    let run = |key: &str| batch(&server, DOUBLES, "[0]\n[1]\n[2]\n[]\n[4]\n").key(key);
     let answered = answers(run(&few).await);
-    are_doubles(&answered[..2], 2);
-    assert_contains(&answered[2], &json!({ "outcome": "invalid-params" }));
     let exceeded = json!({ "outcome": "quota-exceeded", "status": 429, "quota": "calls" });
-    assert_contains(&answered[3], &exceeded);
-    assert!(answered[3]["retry_after"].as_u64().is_some_and(|seconds| seconds > 60));
+    let (refused, made): (Vec<_>, Vec<_>) =
+        answered.into_iter().partition(|answer| answer["outcome"] == "quota-exceeded");
+    // Which lines these are is open, since several run at once; one that cannot be called counts too.
+    assert_eq!((refused.len(), made.len()), (2, 3));
+    assert_contains(&refused[0], &exceeded);
+    assert!(refused[0]["retry_after"].as_u64().is_some_and(|seconds| seconds > 60));
     let single = server.post("/v1/modules/utils/functions/double").key(&few);
     single.json(json!({ "params": [1] })).await.problem(429, "quota-exceeded");
     are(&answers(run(&few).await)[..1], &[exceeded]);

@@ -403,15 +403,16 @@ impl Engine {
     ///
     /// When too many calls run, the parameters are not the function's, or the engine fails. What
     /// the guest does is an [`Outcome`], never an error.
-    pub async fn call(
+    pub fn call(
         &self,
         program: &Arc<Program>,
         function: &Function,
         params: &[Value],
         limits: CallLimits,
-    ) -> Result<Outcome, CallError> {
+    ) -> impl Future<Output = Result<Outcome, CallError>> {
+        // The future itself and not one around it, which would be copied along with it.
         let needs = Needs::of(program, function);
-        self.call_with(program, function, params, limits, needs, Patience::Bounded).await
+        self.call_with(program, function, params, limits, needs, Patience::Bounded)
     }
 
     async fn call_with(

@@ -18,6 +18,7 @@ use super::lines::Group;
 use super::{Batch, GroupRoom, group, intake};
 use crate::body::Decoder;
 use crate::connection::{Activity, Sending};
+use crate::problem::chain;
 use crate::serve::Exchange;
 
 /// Some answers, and the room they take if it is much.
@@ -30,6 +31,8 @@ pub(super) struct Piece {
 /// Why the answers of a batch break off.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Broken {
+    #[error("the client of a batch is gone")]
+    Gone(#[source] axum::Error),
     #[error("nobody takes the answers of a batch")]
     Abandoned,
     #[error("a batch failed")]
@@ -76,7 +79,13 @@ pub(super) fn start(
     let held = (exchange.hold(), batch.app.metrics.begin_batch());
     let driver = tokio::spawn(async move {
         let _held = held;
-        drive(&batch, decoder, body, give).await
+        let ended = drive(&batch, decoder, body, give).await;
+        if let Err(error) = &ended {
+            let request_id = batch.request_id.to_str().unwrap_or_default();
+            let error = chain(error);
+            tracing::debug!(error, request_id, "a batch broke off");
+        }
+        ended
     });
     BatchBody {
         pieces,
@@ -95,11 +104,8 @@ async fn drive(
     let (queue, groups) = mpsc::channel(batch.window);
     let slots = Arc::new(Semaphore::new(batch.window));
     let window = Window { slots, size: batch.window, queue };
-    let intake = async {
-        // The window goes with it, which is how the delivery learns that no more groups come.
-        intake::read(batch, decoder, body, window).await;
-        Ok(())
-    };
+    // The window goes with the intake, which is how the delivery learns that no more groups come.
+    let intake = intake::read_all(batch, decoder, body, window);
     try_join(deliver(groups, pieces, batch.app.answers.patience()), intake).await?;
     Ok(())
 }

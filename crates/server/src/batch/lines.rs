@@ -118,10 +118,14 @@ impl<'a> Splitter<'a> {
             && let Some(length) = newline(&self.buffer[end..])
         {
             let behind = end + length + 1;
-            if lines > 0 && (behind > GROUP_BYTES || self.check(length).is_err()) {
+            let too_long = self.check(length).is_err();
+            if lines > 0 && (behind > GROUP_BYTES || too_long) {
                 break;
             }
             (lines, end) = (lines + 1, behind);
+            if too_long {
+                break;
+            }
         }
         match lines {
             0 => self.begin_long_line(),
@@ -186,4 +190,87 @@ impl<'a> Splitter<'a> {
 
 fn newline(data: &[u8]) -> Option<usize> {
     data.iter().position(|byte| *byte == b'\n')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::problem::Code;
+
+    /// What becomes of each line, or the code of its problem, and the size of each group.
+    fn split(text: &[u8], size: usize, maximum: u64, most: usize) -> (Vec<String>, Vec<usize>) {
+        let bodies = Bodies::new(maximum, 1 << 20, Duration::from_secs(1));
+        let mut splitter = Splitter::new(&bodies);
+        let (mut lines, mut sizes) = (Vec::new(), Vec::new());
+        let mut add = |group: Group| {
+            assert_eq!(group.first, lines.len() as u64);
+            let before = lines.len();
+            let mut text = |text: &[u8]| {
+                for line in text.split_inclusive(|byte| *byte == b'\n') {
+                    lines.push(str::from_utf8(line).unwrap().trim_end_matches('\n').to_owned());
+                }
+            };
+            match group.lines {
+                Lines::Text(lines) => text(&lines),
+                Lines::Long(line, room) => {
+                    assert!(room.is_some_and(|room| room.num_permits() > 0));
+                    text(&line);
+                }
+                Lines::Refused(problem) => lines.push(problem.code.as_str().to_owned()),
+            }
+            sizes.push(lines.len() - before);
+        };
+        for piece in text.chunks(size) {
+            splitter.push(piece);
+            std::iter::from_fn(|| splitter.take(most)).for_each(&mut add);
+        }
+        splitter.finish().into_iter().for_each(&mut add);
+        (lines, sizes)
+    }
+
+    #[test]
+    fn however_it_comes_it_is_cut_into_the_same_lines() {
+        let long = "x".repeat(3 * GROUP_BYTES);
+        let text = format!("a\n\nbc\n{long}\nd\n{long}\n\ne");
+        let expected: Vec<_> = text.split('\n').map(str::to_owned).collect();
+        for size in [1, 5, 4096, GROUP_BYTES, GROUP_BYTES + 1, text.len()] {
+            for text in [text.clone(), format!("{text}\n")] {
+                let (lines, sizes) = split(text.as_bytes(), size, 1 << 20, 3);
+                assert!(lines == expected, "in pieces of {size}");
+                assert!(sizes.iter().all(|size| (1..=3).contains(size)), "{sizes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn groups_have_as_many_lines_as_are_asked_for_and_so_many_bytes() {
+        let (_, sizes) = split("[1]\n".repeat(10).as_bytes(), 4096, 1 << 20, 4);
+        assert_eq!(sizes, [4, 4, 2]);
+        let line = format!("{}\n", "x".repeat(GROUP_BYTES / 2 - 1));
+        let (_, sizes) = split(line.repeat(5).as_bytes(), usize::MAX, 1 << 20, 100);
+        assert_eq!(sizes, [2, 2, 1]);
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused_once_and_skipped() {
+        for maximum in [10, 2 * GROUP_BYTES] {
+            let (fits, long) = ("x".repeat(maximum), "x".repeat(maximum + 1));
+            let longer = "x".repeat(5 * maximum);
+            let text = format!("{long}\n{fits}\n{longer}\n{longer}\na\n{long}");
+            let refused = Code::TooLarge.as_str();
+            let expected = [refused, &fits, refused, refused, "a", refused];
+            for size in [1, 7, 4096, text.len()] {
+                let (lines, _) = split(text.as_bytes(), size, maximum as u64, 100);
+                assert!(lines == expected, "in pieces of {size}, at most {maximum}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_no_line() {
+        assert_eq!(split(b"", 1, 100, 100).0, [""; 0]);
+        assert_eq!(split(b"\n", 1, 100, 100).0, [""]);
+    }
 }
