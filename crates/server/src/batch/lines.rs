@@ -31,6 +31,9 @@ pub(super) struct Splitter<'a> {
     bodies: &'a Bodies,
     /// Whole lines that are not taken yet, and the beginning of the next.
     buffer: BytesMut,
+    /// How many of the first bytes of the buffer have been searched and have no newline. Without this, a
+    /// line that comes byte by byte would be searched as often.
+    searched: usize,
     beginning: Beginning,
     /// A group that goes before what is in the buffer.
     ready: Option<Group>,
@@ -52,7 +55,8 @@ impl<'a> Splitter<'a> {
     /// Lines may be as long as other requests' bodies, and take their room when they are long.
     pub(super) fn new(bodies: &'a Bodies) -> Self {
         let buffer = BytesMut::new();
-        Self { bodies, buffer, beginning: Beginning::Nothing, ready: None, next: 0 }
+        let beginning = Beginning::Nothing;
+        Self { bodies, buffer, searched: 0, beginning, ready: None, next: 0 }
     }
 
     /// Takes what came. All groups have to be taken before more is put in.
@@ -114,9 +118,12 @@ impl<'a> Splitter<'a> {
             return Some(group);
         }
         let (mut lines, mut end) = (0, 0);
+        let mut searched = std::mem::take(&mut self.searched);
         while lines < most
-            && let Some(length) = newline(&self.buffer[end..])
+            && let Some(found) = newline(&self.buffer[end + searched..])
         {
+            let length = searched + found;
+            searched = 0;
             let behind = end + length + 1;
             let too_long = self.check(length).is_err();
             if lines > 0 && (behind > GROUP_BYTES || too_long) {
@@ -154,6 +161,7 @@ impl<'a> Splitter<'a> {
     fn begin_long_line(&mut self) -> Option<Group> {
         let size = self.buffer.len();
         if size <= GROUP_BYTES && self.check(size).is_ok() {
+            self.searched = size;
             return None;
         }
         let start = std::mem::take(&mut self.buffer);
