@@ -223,6 +223,11 @@ fn problem_schema() -> Value {
             "module": { "type": "string", "description": "The digest of the module called." },
             "usage": { "$ref": "#/components/schemas/Usage" },
             "trap": { "$ref": "#/components/schemas/Trap" },
+            "line": { "type": "integer", "description": "The line of a batch, from 0." },
+            "retry_after": {
+                "type": "integer",
+                "description": "Seconds after which to try again, for a line of a batch.",
+            },
         },
     })
 }
