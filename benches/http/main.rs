@@ -69,6 +69,7 @@ fn main() -> ExitCode {
     };
     report::head();
     measure::hot_calls(&options);
+    measure::batch(&options);
     measure::never_seen(&options);
     measure::first_calls(&options);
     measure::fairness(&options);

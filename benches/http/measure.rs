@@ -10,7 +10,7 @@ use wasm_exec_registry::{RedbBackend, Registration, Registry};
 use crate::Options;
 use crate::client::Client;
 use crate::guests::{self, DOUBLE, LOOP, MEM17};
-use crate::load::requests_per_second;
+use crate::load::{lines_per_second, requests_per_second};
 use crate::report::{mebibytes, median, milliseconds, percentile, row};
 use crate::target::Target;
 
@@ -48,6 +48,30 @@ pub(crate) fn hot_calls(options: &Options) {
         let measured = format!("{:.2} ({:.0} requests/s)", median(ratios), median(rates));
         row(name, &measured, goal);
     }
+}
+
+/// Lines of one batch, against the floor's requests per second.
+pub(crate) fn batch(options: &Options) {
+    const NAME: &str = "lines of a batch, trivial call";
+    if !options.wants(NAME) {
+        return;
+    }
+    let (floor, server) = (Target::floor(), Target::in_memory());
+    guests::register(&mut Client::connect(&server.url), "double", DOUBLE);
+    let path = "/v1/modules/double/functions/double/batch";
+    let (mut ratios, mut rates) = (Vec::new(), Vec::new());
+    for _ in 0..options.rounds {
+        let floor = requests_per_second(&floor, "/execute", &execute("double"), options.seconds);
+        // On a thread of its own, which alone is kept to the core of the load.
+        let rate = std::thread::scope(|scope| {
+            let load = scope.spawn(|| lines_per_second(&server, path, "[2]", options.seconds));
+            load.join().expect("it does not panic")
+        });
+        ratios.push(rate / floor);
+        rates.push(rate);
+    }
+    let measured = format!("{:.2} × the floor ({:.0} lines/s)", median(ratios), median(rates));
+    row(NAME, &measured, "≥ 4 × the floor");
 }
 
 /// `POST /` of modules that nobody has seen.

@@ -5,6 +5,7 @@
 //! compared with what is written. Nothing sleeps; whatever has to happen first is waited for.
 
 mod access;
+mod batch;
 mod bodies;
 mod bombs;
 mod bytes;

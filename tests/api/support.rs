@@ -1,5 +1,6 @@
 //! What the tests are written in: servers, requests, responses, and the guests that are sent.
 
+pub(crate) mod batch;
 pub(crate) mod bombs;
 pub(crate) mod connection;
 pub(crate) mod frames;

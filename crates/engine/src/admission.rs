@@ -33,6 +33,16 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) struct Full;
 
+/// How long somebody waits for a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// As long as its queue says, if the queue is not full already.
+    Bounded,
+    /// For as long as it takes, and outside of the queue: for those who are few by other bounds. Places
+    /// go to whoever has waited longest, in the queue or not.
+    Endless,
+}
+
 impl Admission {
     pub(crate) fn new(places: u32, queue: Queue) -> Self {
         let places = Arc::new(Semaphore::new(places as usize));
@@ -65,6 +75,16 @@ impl Admission {
             Ok(Ok(permit)) => Ok(Place { _permit: permit }),
             _ => Err(Full),
         }
+    }
+
+    /// Waits for `count` places as patiently as is said.
+    pub(crate) async fn enter_with(&self, count: u32, patience: Patience) -> Result<Place, Full> {
+        if patience == Patience::Bounded {
+            return self.enter(count).await;
+        }
+        // It is never closed.
+        let permit = Arc::clone(&self.places).acquire_many_owned(count).await.map_err(|_| Full)?;
+        Ok(Place { _permit: permit })
     }
 }
 
@@ -110,6 +130,20 @@ mod tests {
         drop(waiting);
         let mut waiting = Box::pin(admission.enter(1));
         assert!(futures_poll_once(&mut waiting).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn the_patient_wait_beside_the_queue_and_in_order() {
+        let admission = Admission::new(1, Queue { length: 1, patience: Duration::MAX });
+        let place = admission.enter(1).await.unwrap();
+        let mut patient = Box::pin(admission.enter_with(1, Patience::Endless));
+        assert!(futures_poll_once(&mut patient).await.is_none());
+        let mut queued = Box::pin(admission.enter(1));
+        assert!(futures_poll_once(&mut queued).await.is_none(), "the queue has room for it");
+        drop(place);
+        assert!(futures_poll_once(&mut queued).await.is_none(), "it came later");
+        drop(patient.await.unwrap());
+        queued.await.unwrap();
     }
 
     async fn futures_poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use wasmtime::{Extern, Instance, Store, Val};
 
 use crate::access::{Access, AccessError, InvalidAccess, MemoryReads, ReadRoom};
+use crate::admission::Full;
 use crate::config::CallLimits;
 use crate::failure;
 use crate::limiter::{GuestMemory, Limiter};
@@ -34,6 +35,12 @@ pub enum CallError {
     /// The engine failed.
     #[error("the engine failed")]
     Engine(#[source] wasmtime::Error),
+}
+
+impl From<Full> for CallError {
+    fn from(_: Full) -> Self {
+        Self::Overloaded
+    }
 }
 
 /// How a call ended.

@@ -45,6 +45,7 @@ mod program;
 mod store;
 pub mod text;
 mod ticker;
+mod turn;
 mod value;
 
 use std::pin::Pin;
@@ -53,7 +54,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use access::ReadRoom;
-use admission::{Admission, Full, Place, Queue};
+use admission::{Admission, Full, Patience, Place, Queue};
 use artifact::Artifact;
 use background::Background;
 use call::{Call, Ran};
@@ -77,6 +78,7 @@ pub use door::{LimitExceeded, ModuleLimit, ModuleLimits};
 pub use module::{Cost, Module};
 pub use outcome::{Failure, Frame, Outcome, Trap, TrapKind, Usage};
 pub use program::{Function, GraphNode, LinkError, Program};
+pub use turn::Turn;
 pub use value::{ReferenceKind, Value, ValueType};
 
 /// Wasm bytes that may be compiled on another thread.
@@ -155,11 +157,27 @@ pub enum StartError {
 /// every call touched, page by page.
 type Rare<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// A call as it is asked for.
+struct Asked<'a> {
+    program: &'a Arc<Program>,
+    function: &'a Function,
+    params: &'a [Value],
+    limits: CallLimits,
+    access: Option<Box<Access>>,
+}
+
 /// What a call needs before it can run.
 #[derive(Clone, Copy, Debug)]
 struct Needs {
     slots: u32,
     long: bool,
+}
+
+impl Needs {
+    fn of(program: &Program, function: &Function, access: Option<&Access>) -> Self {
+        let large = program.large || access.is_some_and(Access::is_large);
+        Self { slots: program.slots, long: large || function.pace.is_long() }
+    }
 }
 
 /// What a call holds while it runs.
@@ -438,13 +456,13 @@ impl Engine {
     ///
     /// When too many calls run, the parameters are not the function's, or the engine fails. What
     /// the guest does is an [`Outcome`], never an error.
-    pub fn call(
-        &self,
-        program: &Arc<Program>,
-        function: &Function,
-        params: &[Value],
+    pub fn call<'a>(
+        &'a self,
+        program: &'a Arc<Program>,
+        function: &'a Function,
+        params: &'a [Value],
         limits: CallLimits,
-    ) -> impl Future<Output = Result<Outcome, CallError>> + Send {
+    ) -> impl Future<Output = Result<Outcome, CallError>> + Send + 'a {
         self.call_with(program, function, params, limits, None)
     }
 
@@ -453,28 +471,31 @@ impl Engine {
     /// # Errors
     ///
     /// The same, and when what is wanted of memories is not possible whatever the guest does.
-    pub async fn call_with(
-        &self,
-        program: &Arc<Program>,
-        function: &Function,
-        params: &[Value],
+    pub fn call_with<'a>(
+        &'a self,
+        program: &'a Arc<Program>,
+        function: &'a Function,
+        params: &'a [Value],
         limits: CallLimits,
         access: Option<Box<Access>>,
+    ) -> impl Future<Output = Result<Outcome, CallError>> + Send + 'a {
+        // The future itself and not one around it, which would be copied along with it.
+        let needs = Needs::of(program, function, access.as_deref());
+        let asked = Asked { program, function, params, limits, access };
+        self.call_as(asked, needs, Patience::Bounded)
+    }
+
+    async fn call_as(
+        &self,
+        asked: Asked<'_>,
+        needs: Needs,
+        patience: Patience,
     ) -> Result<Outcome, CallError> {
-        let running = self
-            .running(program.profile)
-            .map_err(|error| CallError::Engine(wasmtime::Error::new(error)))?;
-        let large = program.large || access.as_ref().is_some_and(|access| access.is_large());
-        let needs = Needs { slots: program.slots, long: large || function.pace.is_long() };
-        let (program, guests) = (Arc::clone(program), Arc::clone(&self.guests));
-        let table_elements = self.config.table_elements;
-        let mut call = Call::new(program, function, params, limits, table_elements, guests)?;
-        if let Some(access) = access {
-            call.access(function, *access, &self.reads)?;
-        }
+        let (function, running) = (asked.function, self.running_for(asked.program)?);
+        let mut call = self.prepare(asked)?;
         let places = match self.try_admit(running, needs) {
             Some(places) => places,
-            None => self.admit(running, needs).await.map_err(|Full| CallError::Overloaded)?,
+            None => self.admit(running, needs, patience).await?,
         };
         let ticking = running.ticker.keep_ticking();
         let engine = running.engine.clone();
@@ -490,26 +511,37 @@ impl Engine {
             function.pace.was_short();
             return ran.outcome;
         }
-        self.go_on(run, &function.pace, needs).await
+        self.go_on(run, &function.pace, needs, patience).await
     }
 
-    /// Runs a call to its end in the background.
+    /// Checks what can be checked of a call before it has a place.
+    fn prepare(&self, asked: Asked<'_>) -> Result<Call, CallError> {
+        let Asked { program, function, params, limits, access } = asked;
+        let (program, guests) = (Arc::clone(program), Arc::clone(&self.guests));
+        let table_elements = self.config.table_elements;
+        let mut call = Call::new(program, function, params, limits, table_elements, guests)?;
+        if let Some(access) = access {
+            call.access(function, *access, &self.reads)?;
+        }
+        Ok(call)
+    }
+
+    /// Runs to its end, in the background, a call that did not end within its first slice or was known
+    /// not to.
     #[cold]
     fn go_on<'a>(
         &'a self,
         run: Pin<Box<dyn Future<Output = Ran> + Send>>,
         pace: &'a Pace,
         needs: Needs,
+        patience: Patience,
     ) -> Rare<'a, Result<Outcome, CallError>> {
         // Before anything is awaited: the caller may give up.
         pace.was_long();
         Box::pin(async move {
             let _place = match needs.long {
                 true => None,
-                false => {
-                    let entered = self.prolonged_calls.enter(1).await;
-                    Some(entered.map_err(|Full| CallError::Overloaded)?)
-                }
+                false => Some(self.prolonged_calls.enter_with(1, patience).await?),
             };
             let ran = self.background.spawn(run).await;
             let ran = ran.map_err(|error| CallError::Engine(wasmtime::Error::new(error)))?;
@@ -534,16 +566,29 @@ impl Engine {
     /// Waits for a call's places: for what the fewest calls need first, so that whoever waits holds
     /// little that others could use.
     #[cold]
-    fn admit<'a>(&'a self, running: &'a Running, needs: Needs) -> Rare<'a, Result<Places, Full>> {
+    fn admit<'a>(
+        &'a self,
+        running: &'a Running,
+        needs: Needs,
+        patience: Patience,
+    ) -> Rare<'a, Result<Places, Full>> {
         Box::pin(async move {
             let slots = match running.asks(needs.slots) {
-                true => Some(running.slots.enter(needs.slots).await?),
+                true => Some(running.slots.enter_with(needs.slots, patience).await?),
                 false => None,
             };
-            let long = if needs.long { Some(self.long_calls.enter(1).await?) } else { None };
-            let call = self.calls.enter(1).await?;
+            let long = match needs.long {
+                true => Some(self.long_calls.enter_with(1, patience).await?),
+                false => None,
+            };
+            let call = self.calls.enter_with(1, patience).await?;
             Ok(Places { _long: long, _call: call, _slots: slots })
         })
+    }
+
+    fn running_for(&self, program: &Program) -> Result<&Running, CallError> {
+        let running = self.running(program.profile);
+        running.map_err(|error| CallError::Engine(wasmtime::Error::new(error)))
     }
 
     fn running(&self, profile: Profile) -> Result<&Running, StartError> {

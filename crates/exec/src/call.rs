@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use wasm_exec_engine::{
-    self as engine, BadPointer, CallError, ClientKey, Function, MemoryRange, Profile, Trap,
-    TrapKind, Usage, Value,
+    self as engine, BadPointer, CallError, ClientKey, Function, MemoryRange, Outcome, Profile,
+    Trap, TrapKind, Turn, Usage, Value,
 };
 use wasm_exec_registry::Digest;
 
@@ -55,6 +55,15 @@ pub enum Target<'a> {
         /// What satisfies its imports.
         links: Links,
     },
+}
+
+/// What is called, and how.
+#[derive(Clone, Copy)]
+pub(crate) struct Called<'a> {
+    pub(crate) ready: &'a ReadyProgram,
+    pub(crate) function: &'a Function,
+    pub(crate) granted: Granted,
+    pub(crate) style: Style,
 }
 
 /// How a call ended.
@@ -150,31 +159,28 @@ impl Exec {
         let params = values::decode(call.params, function.params(), call.style)?;
         let params = match (params, call.memory) {
             (Params::Plain(params), None) => params,
-            // Boxed for the same reason.
             (params, memory) => {
                 let style = call.style;
-                return self
-                    .call_with_memory(&ready, function, params, memory, granted, style)
-                    .await;
+                let called = Called { ready: &ready, function, granted, style };
+                return self.call_with_memory(called, params, memory, None).await;
             }
         };
         let outcome = self.engine().call(&ready.program, function, &params, granted.call).await;
         let outcome = outcome.map_err(|error| cannot_call(error, function, params.len()))?;
-        let result = finish(outcome.result, &ready, &granted, call.style, 0);
-        Ok(Answer { module: ready.digest, result, memory: None, usage: outcome.usage })
+        Ok(answer(outcome, &ready, &granted, call.style))
     }
 
-    /// The same for a call that puts bytes into memories or takes some out.
+    /// The same for a call that puts bytes into memories or takes some out, as a part of a turn if there
+    /// is one.
     #[cold]
-    fn call_with_memory<'a>(
+    pub(crate) fn call_with_memory<'a>(
         &'a self,
-        ready: &'a ReadyProgram,
-        function: &'a Function,
+        called: Called<'a>,
         params: Params<'a>,
         memory: Option<Box<MemoryAccess<'a>>>,
-        granted: Granted,
-        style: Style,
+        turn: Option<&'a mut Turn>,
     ) -> Rare<'a, Result<Answer, Error>> {
+        let Called { ready, function, granted, style } = called;
         Box::pin(async move {
             let (params, bytes) = match params {
                 Params::Plain(params) => (params, Vec::new()),
@@ -183,8 +189,13 @@ impl Exec {
             let memory = memory.map(|memory| *memory).unwrap_or_default();
             let access = Some(memory::prepare(self, memory, bytes, granted.output_bytes).await?);
             let program = &ready.program;
-            let outcome =
-                self.engine().call_with(program, function, &params, granted.call, access).await;
+            let (engine, limits) = (self.engine(), granted.call);
+            let outcome = match turn {
+                Some(turn) => {
+                    engine.call_in(turn, program, function, &params, limits, access).await
+                }
+                None => engine.call_with(program, function, &params, limits, access).await,
+            };
             let outcome = outcome.map_err(|error| cannot_call(error, function, params.len()))?;
             let read = outcome.memory.as_deref().map_or(0, memory::read_bytes);
             let result = finish(outcome.result, ready, &granted, style, read);
@@ -223,7 +234,7 @@ impl Exec {
 }
 
 /// Why the engine did not make a call.
-fn cannot_call(error: CallError, function: &Function, found: usize) -> Error {
+pub(crate) fn cannot_call(error: CallError, function: &Function, found: usize) -> Error {
     match error {
         CallError::Overloaded => Error::Overloaded,
         CallError::Parameters => {
@@ -253,7 +264,18 @@ fn finish(
     }
 }
 
-fn unknown_function(ready: &ReadyProgram, function: &str) -> Error {
+/// What the caller gets of a call that was made and read nothing.
+pub(crate) fn answer(
+    outcome: Outcome,
+    ready: &ReadyProgram,
+    granted: &Granted,
+    style: Style,
+) -> Answer {
+    let result = finish(outcome.result, ready, granted, style, 0);
+    Answer { module: ready.digest, result, memory: None, usage: outcome.usage }
+}
+
+pub(crate) fn unknown_function(ready: &ReadyProgram, function: &str) -> Error {
     let exports = ready.program.function_names().to_vec();
     let found = ready.program.other_export(function);
     Error::UnknownFunction { function: function.to_owned(), found, exports }

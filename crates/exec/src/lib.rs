@@ -35,6 +35,7 @@
 //! ```
 
 mod call;
+mod callee;
 mod describe;
 mod error;
 mod exec;
@@ -47,6 +48,7 @@ mod source;
 pub mod values;
 
 pub use call::{Answer, BacktraceFrame, Call, Failure, FailureKind, Target, TrapReport};
+pub use callee::Callee;
 pub use describe::{Blob, ModuleDescription};
 pub use error::Error;
 pub use exec::{Exec, Statistics};
@@ -61,7 +63,7 @@ pub use values::{BytesText, InvalidParams, NotBase64, Style};
 pub use wasm_exec_engine::{
     ClientKey, CompileError, Confinement, Description, EngineConfig, Export, Import, InvalidAccess,
     InvalidModule, Item, LimitExceeded, LinkError, MemoryName, MemoryRange, ModuleLimit,
-    ModuleLimits, Quantity, Read, Usage,
+    ModuleLimits, Quantity, Read, Turn, Usage,
 };
 /// The registry's types that requests and answers are made of.
 pub use wasm_exec_registry::{

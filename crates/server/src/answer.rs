@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body as StreamBody;
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use crate::connection::{Activity, Sending};
 use crate::problem::{Code, Problem};
 
 /// Answers up to this many bytes are not counted: they fit what the kernel takes at once.
-const SMALL: u64 = 64 << 10;
+pub(crate) const SMALL: u64 = 64 << 10;
 
 /// The unit that the memory of answers is counted in, in bytes.
 const UNIT: u64 = 64 << 10;
@@ -26,6 +27,7 @@ pub(crate) type Content = Either<Full<Bytes>, StreamBody>;
 #[derive(Debug)]
 pub(crate) struct Answers {
     memory: Arc<Semaphore>,
+    patience: Duration,
 }
 
 /// An answer's body, and what it holds until it is sent or given up.
@@ -37,10 +39,15 @@ pub(crate) struct Answer {
 }
 
 impl Answers {
-    /// About so many bytes.
-    pub(crate) fn new(bytes: u64) -> Self {
+    /// About so many bytes; a piece of an answer waits for so long to be taken.
+    pub(crate) fn new(bytes: u64, patience: Duration) -> Self {
         let units = usize::try_from(bytes.div_ceil(UNIT)).unwrap_or(usize::MAX);
-        Self { memory: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))) }
+        Self { memory: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))), patience }
+    }
+
+    /// How long a piece of an answer waits to be taken.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// Takes room for an answer.
@@ -53,14 +60,21 @@ impl Answers {
         if size <= SMALL {
             return Ok(Answer::from(content));
         }
-        let units = u32::try_from(size.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        match Arc::clone(&self.memory).try_acquire_many_owned(units) {
-            Ok(room) => Ok(Answer { content, room: Some(room), sending: None }),
-            Err(_) => {
-                let detail = "too many large answers wait for their clients; try again";
-                Err(Problem::new(Code::Overloaded, detail))
-            }
-        }
+        let room = Some(self.room(size)?);
+        Ok(Answer { content, room, sending: None })
+    }
+
+    /// Takes room for so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub(crate) fn room(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Problem> {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        Arc::clone(&self.memory).try_acquire_many_owned(units).map_err(|_| {
+            let detail = "too many large answers wait for their clients; try again";
+            Problem::new(Code::Overloaded, detail)
+        })
     }
 }
 

@@ -1,8 +1,10 @@
 //! What handlers share.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::Notify;
 use wasm_exec::Exec;
 
 use crate::access::Access;
@@ -27,6 +29,8 @@ pub(crate) struct Inner {
     pub(crate) keys: Option<Arc<Keys>>,
     pub(crate) metrics: Metrics,
     shutting_down: AtomicBool,
+    /// Told when it is.
+    stopping: Notify,
 }
 
 impl App {
@@ -38,15 +42,25 @@ impl App {
         keys: Option<Arc<Keys>>,
     ) -> Self {
         let metrics = Metrics::new();
-        let shutting_down = AtomicBool::new(false);
-        Self {
-            inner: Arc::new(Inner { exec, bodies, answers, access, keys, metrics, shutting_down }),
-        }
+        let (shutting_down, stopping) = (AtomicBool::new(false), Notify::new());
+        let inner = Inner { exec, bodies, answers, access, keys, metrics, shutting_down, stopping };
+        Self { inner: Arc::new(inner) }
     }
 
     /// From here on, new requests are refused.
     pub(crate) fn shut_down(&self) {
         self.inner.shutting_down.store(true, Ordering::Relaxed);
+        self.inner.stopping.notify_waiters();
+    }
+
+    /// Waits until the server shuts down.
+    pub(crate) async fn until_shutting_down(&self) {
+        let mut told = pin!(self.inner.stopping.notified());
+        // First, so that what is told from here on is heard.
+        told.as_mut().enable();
+        if !self.is_shutting_down() {
+            told.await;
+        }
     }
 
     pub(crate) fn is_shutting_down(&self) -> bool {

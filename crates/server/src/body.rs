@@ -1,6 +1,7 @@
 //! Reading a request's body: bounded in bytes, in time and in the memory of all bodies together.
 
 mod decoding;
+mod stream;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Deserializer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::{Code, Problem};
+pub(crate) use stream::Decoder;
 
 /// JSON of more bytes than this takes long enough to read that others need not wait for it.
 const LARGE_JSON: usize = 256 << 10;
@@ -109,11 +111,41 @@ impl Bodies {
         Ok(Body { bytes, _room: Some(room) })
     }
 
-    fn room(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Problem> {
+    /// Takes room for so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub(crate) fn room(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Problem> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
         Arc::clone(&self.memory).try_acquire_many_owned(units).map_err(|_| {
             Problem::new(Code::Overloaded, "too many large requests are being read; try again")
         })
+    }
+
+    /// Takes more room where it is not enough for so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub(crate) fn grow(
+        &self,
+        room: &mut Option<OwnedSemaphorePermit>,
+        bytes: u64,
+    ) -> Result<(), Problem> {
+        match room {
+            Some(room) => {
+                let missing = bytes.saturating_sub(room.num_permits() as u64 * UNIT);
+                room.merge(self.room(missing)?);
+            }
+            None => *room = Some(self.room(bytes)?),
+        }
+        Ok(())
+    }
+
+    /// How long a client may send nothing while its request is awaited.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Waits for a body, without a timer if it is there already.
@@ -178,11 +210,18 @@ impl Bodies {
     fn too_large(&self) -> Problem {
         decoding::DecodeError::TooLarge.problem(self.maximum)
     }
+
+    /// The problem of a line of a batch that has more bytes than a body may have.
+    pub(crate) fn line_too_large(&self) -> Problem {
+        let maximum = self.maximum;
+        let detail = format!("the line has more than the {maximum} bytes that are accepted");
+        Problem::new(Code::TooLarge, detail).with("maximum", maximum)
+    }
 }
 
 /// Reads on for a little, and forgets: a client that sends only somewhat too much would otherwise find
 /// its connection broken instead of reading why.
-async fn discard<B: http_body::Body<Data = Bytes>>(mut body: Pin<&mut B>) {
+pub(crate) async fn discard<B: http_body::Body<Data = Bytes>>(mut body: Pin<&mut B>) {
     let mut discarded = 0;
     while discarded < DISCARDED
         && let Some(Ok(frame)) = body.frame().await
@@ -196,6 +235,8 @@ async fn discard<B: http_body::Body<Data = Bytes>>(mut body: Pin<&mut B>) {
 pub(crate) enum ContentType {
     /// `application/json` or `application/…+json`.
     Json,
+    /// JSON values in lines: `application/x-ndjson`, `application/ndjson` or `application/jsonl`.
+    JsonLines,
     /// `application/wasm`
     Wasm,
     /// `text/wat`
@@ -216,6 +257,9 @@ impl ContentType {
         let is = |name: &str| essence.eq_ignore_ascii_case(name);
         if is("application/json") || essence.to_ascii_lowercase().ends_with("+json") {
             Self::Json
+        } else if is("application/x-ndjson") || is("application/ndjson") || is("application/jsonl")
+        {
+            Self::JsonLines
         } else if is("application/wasm") {
             Self::Wasm
         } else if is("text/wat") {

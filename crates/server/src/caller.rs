@@ -83,6 +83,24 @@ impl Caller {
         }
     }
 
+    /// Takes a token of its key's rate, for a call that no request is counted for.
+    ///
+    /// # Errors
+    ///
+    /// When there is none: the time until there is.
+    pub(crate) fn take_token(&self) -> Result<(), Duration> {
+        self.key.as_ref().map_or(Ok(()), |key| key.take_token())
+    }
+
+    /// Counts such a call against its key's quota.
+    ///
+    /// # Errors
+    ///
+    /// `quota-exceeded` when that is used up.
+    pub(crate) fn count_call(&self) -> Result<(), Problem> {
+        self.key.as_ref().map_or(Ok(()), |key| key.count_call())
+    }
+
     /// Begins to count the time of a call.
     pub(crate) fn begin_call(&self) -> Meter<'_> {
         let key = self.key.as_deref().filter(|key| key.counts_time());

@@ -1,6 +1,8 @@
 //! What one client may do: connections at once, and requests at once and in a second.
 
 use std::net::IpAddr;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::Method;
@@ -72,7 +74,7 @@ pub(crate) struct Client {
 
 /// A request that runs.
 #[derive(Debug)]
-pub(crate) struct Request<'a>(&'a Client);
+pub(crate) struct Request<C: Deref<Target = Client>>(C);
 
 impl Client {
     pub(crate) fn new(network: Network, limits: &ClientLimits) -> Self {
@@ -91,7 +93,7 @@ impl Client {
     /// # Errors
     ///
     /// `rate-limited`, when the client makes too many.
-    pub(crate) fn begin(&self) -> Result<Request<'_>, Problem> {
+    pub(crate) fn begin(&self) -> Result<Request<&Self>, Problem> {
         self.bucket.take(self.rate, rate::now()).map_err(|time| {
             let detail = "this client made more requests per second than it may";
             Problem::new(Code::RateLimited, detail).retry_after(time)
@@ -104,13 +106,19 @@ impl Client {
         Ok(request)
     }
 
+    /// A request that has begun runs on after its head is answered.
+    pub(crate) fn go_on(this: Arc<Self>) -> Request<Arc<Self>> {
+        this.running.fetch_add(1, Ordering::Relaxed);
+        Request(this)
+    }
+
     /// Whether it might as well be forgotten.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.bucket.is_full(rate::now()) && self.running.load(Ordering::Relaxed) == 0
     }
 }
 
-impl Drop for Request<'_> {
+impl<C: Deref<Target = Client>> Drop for Request<C> {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::Relaxed);
     }

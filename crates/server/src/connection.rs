@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-pub(crate) use activity::{Activity, Order, Phase, Sending, Snapshot};
+pub(crate) use activity::{Activity, Order, Phase, Running, Sending, Snapshot};
 
 use crate::answer::Answer;
 use crate::client::Client;
@@ -170,8 +170,8 @@ struct Answering {
 
 impl Answering {
     async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
-        let _running = self.activity.begin();
-        let response = self.service.answer(request, self.client.as_deref()).await;
+        let _running = Activity::begin(&*self.activity);
+        let response = self.service.answer(request, &self.activity, self.client.as_ref()).await;
         response.map(|answer| answer.sent_on(&self.activity))
     }
 }

@@ -291,12 +291,12 @@ mod tests {
     fn the_oldest_without_a_request_makes_room() {
         let connections = connections(3, 3);
         let [busy, first, second] = [(); 3].map(|()| connections.admit(HERE).unwrap());
-        let running = busy.activity.begin();
+        let running = Activity::begin(&*busy.activity);
         let _third = connections.admit(HERE).unwrap();
         assert_eq!([&busy, &first, &second].map(is_closed), [false, true, false]);
-        let _more = second.activity.begin();
+        let _more = Activity::begin(&*second.activity);
         let fourth = connections.admit(HERE).unwrap();
-        let _requests = fourth.activity.begin();
+        let _requests = Activity::begin(&*fourth.activity);
         assert_eq!(connections.admit(HERE).unwrap_err(), Refusal::Full);
         drop(running);
         connections.admit(HERE).unwrap();

@@ -201,20 +201,39 @@ impl Key {
     }
 
     fn admit(&self, need: Need) -> Result<(), Problem> {
-        if let Some(rate) = self.rate {
-            self.used.bucket.take(rate, rate::now()).map_err(rate_limited)?;
-        }
-        let Need::Scope(scope) = need else { return Ok(()) };
+        self.take_token().map_err(rate_limited)?;
+        let scope = match need {
+            Need::Scope(scope) => scope,
+            Need::Batch => Scope::Call,
+            Need::Nothing | Need::Key => return Ok(()),
+        };
         if !self.has(scope) {
             let detail = format!("this needs a key with the scope `{scope}`, which yours lacks");
             return Err(Problem::new(Code::Forbidden, detail).with("scope", scope.as_str()));
         }
-        match &self.quota {
-            Some(quota) if scope == Scope::Call => {
-                self.used.spent.begin_call(quota, Instant::now()).map_err(quota_exceeded)
-            }
+        match need {
+            Need::Scope(Scope::Call) => self.count_call(),
             _ => Ok(()),
         }
+    }
+
+    /// Takes a token of the key's rate.
+    ///
+    /// # Errors
+    ///
+    /// When there is none: the time until there is.
+    pub(crate) fn take_token(&self) -> Result<(), Duration> {
+        self.rate.map_or(Ok(()), |rate| self.used.bucket.take(rate, rate::now()))
+    }
+
+    /// Counts a call against the key's quota.
+    ///
+    /// # Errors
+    ///
+    /// `quota-exceeded` when that is used up.
+    pub(crate) fn count_call(&self) -> Result<(), Problem> {
+        let Some(quota) = &self.quota else { return Ok(()) };
+        self.used.spent.begin_call(quota, Instant::now()).map_err(quota_exceeded)
     }
 
     fn has(&self, scope: Scope) -> bool {
@@ -260,7 +279,8 @@ fn unauthenticated(detail: &str) -> Problem {
     Problem::new(Code::Unauthenticated, detail)
 }
 
-fn rate_limited(retry_after: Duration) -> Problem {
+/// The problem of what came too early for its key.
+pub(crate) fn rate_limited(retry_after: Duration) -> Problem {
     let detail = "this key made more requests per second than it may";
     Problem::new(Code::RateLimited, detail).retry_after(retry_after)
 }

@@ -17,6 +17,7 @@
 mod access;
 mod answer;
 mod app;
+mod batch;
 mod body;
 mod caller;
 mod client;

@@ -28,6 +28,12 @@ struct Labels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    /// `ok`, or the problem's code.
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RouteLabel {
     route: &'static str,
 }
@@ -41,6 +47,18 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     pub(crate) refused_connections: Counter,
     ready_programs: Gauge,
+    batches: Gauge,
+    batch_lines: Family<OutcomeLabel, Counter<u64, AtomicU64>>,
+}
+
+/// A batch that runs.
+#[derive(Debug)]
+pub(crate) struct RunningBatch(Gauge);
+
+impl Drop for RunningBatch {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 #[derive(Debug)]
@@ -85,7 +103,31 @@ impl Metrics {
             "Programs that can be called without loading anything",
             ready_programs.clone(),
         );
-        Self { registry, requests, by_route, connections, refused_connections, ready_programs }
+        let batches = Gauge::default();
+        registry.register("batches", "Batches that run", batches.clone());
+        let batch_lines = Family::<OutcomeLabel, Counter<u64, AtomicU64>>::default();
+        registry.register("batch_lines", "Lines of batches answered", batch_lines.clone());
+        Self {
+            registry,
+            requests,
+            by_route,
+            connections,
+            refused_connections,
+            ready_programs,
+            batches,
+            batch_lines,
+        }
+    }
+
+    /// Counts a batch as running until it is dropped.
+    pub(crate) fn begin_batch(&self) -> RunningBatch {
+        self.batches.inc();
+        RunningBatch(self.batches.clone())
+    }
+
+    /// Counts lines of a batch that ended so: `ok`, or the code of their problem.
+    pub(crate) fn answered_lines(&self, outcome: &'static str, lines: u64) {
+        self.batch_lines.get_or_create(&OutcomeLabel { outcome }).inc_by(lines);
     }
 
     /// Counts an answered request; `problem` is the code of its problem, if it has one.

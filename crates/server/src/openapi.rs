@@ -8,7 +8,7 @@ use utoipa::OpenApi;
 
 use crate::Code;
 use crate::keys::Scope;
-use crate::routes::{call, health, index, limits, memory, modules, original, problems};
+use crate::routes::{batch, call, health, index, limits, memory, modules, original, problems};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,12 +27,12 @@ use crate::routes::{call, health, index, limits, memory, modules, original, prob
         original::run_wasm, original::register_module, original::execute_module,
         modules::list_modules, modules::post_module, modules::get_module, modules::put_module,
         modules::delete_module, modules::download::get_wasm, modules::download::get_wat,
-        call::call_function, call::call,
+        call::call_function, batch::call_batch, call::call,
         index::get_index, index::get_openapi, limits::get_limits,
         problems::list_problems, problems::get_problem,
         health::get_health, health::get_readiness, health::get_metrics,
     ),
-    components(schemas(call::Trap)),
+    components(schemas(call::Trap, call::CallFunctionRequest<'static>)),
 )]
 struct Document;
 
@@ -67,6 +67,16 @@ const WITH_WASM: &[Code] = &[
     Code::UnknownModule,
 ];
 
+/// Problems of operations that make a registered module ready to be called.
+const WITH_PROGRAM: &[Code] = &[
+    Code::InvalidName,
+    Code::UnknownModule,
+    Code::UnknownFunction,
+    Code::CompileLimit,
+    Code::LinkError,
+    Code::MemoryLimit,
+];
+
 /// Problems of operations that call a function of a module.
 const WITH_CALL: &[Code] = &[
     Code::InvalidName,
@@ -98,6 +108,8 @@ fn problems_of(operation: &str) -> Vec<&'static [Code]> {
         "call" => vec![NEGOTIATED, WITH_BODY, WITH_WASM, WITH_CALL],
         "execute_module" => vec![WITH_BODY, WITH_CALL],
         "call_function" => vec![NEGOTIATED, WITH_BODY, WITH_CALL],
+        // What becomes of a call is in its line.
+        "call_batch" => vec![NEGOTIATED, WITH_BODY, WITH_PROGRAM],
         "register_module" => vec![WITH_BODY, WITH_WASM, &[Code::NameTaken, Code::StorageFull]],
         "put_module" | "post_module" => {
             vec![NEGOTIATED, WITH_BODY, WITH_WASM, &[Code::NameTaken, Code::StorageFull]]
@@ -117,7 +129,9 @@ fn problems_of(operation: &str) -> Vec<&'static [Code]> {
 /// needed.
 fn scope_of(operation: &str) -> Option<Option<Scope>> {
     match operation {
-        "run_wasm" | "execute_module" | "call_function" | "call" => Some(Some(Scope::Call)),
+        "run_wasm" | "execute_module" | "call_function" | "call_batch" | "call" => {
+            Some(Some(Scope::Call))
+        }
         "register_module" | "put_module" | "post_module" | "delete_module" => {
             Some(Some(Scope::Register))
         }
@@ -214,6 +228,11 @@ fn problem_schema() -> Value {
             "usage": { "$ref": "#/components/schemas/Usage" },
             "trap": { "$ref": "#/components/schemas/Trap" },
             "memory": { "$ref": "#/components/schemas/MemoryAnswer" },
+            "line": { "type": "integer", "description": "The line of a batch, from 0." },
+            "retry_after": {
+                "type": "integer",
+                "description": "Seconds after which to try again, for a line of a batch.",
+            },
         },
     })
 }

@@ -111,22 +111,49 @@ impl Problem {
         Self::new(Code::InvalidRequest, detail)
     }
 
-    /// The response, with what the log is to say of it as extensions.
-    pub(crate) fn into_reply(self) -> Reply {
+    /// Appends it as the answer to a line of a batch, and gives what is for the log.
+    pub(crate) fn write_line(self, line: u64, text: &mut Vec<u8>) -> Option<String> {
+        let mut problem = self.with_outcome().with("line", line);
+        if problem.is_temporary() {
+            // Of a whole request, a header says so.
+            let seconds = problem.retry_after.map_or(1, whole_seconds);
+            problem = problem.with("retry_after", seconds);
+        }
+        // Types with string keys do not fail to serialize into memory.
+        let _ = serde_json::to_writer(&mut *text, &problem.body(&problem.path()));
+        text.push(b'\n');
+        problem.cause.map(|cause| chain(&*cause))
+    }
+
+    /// Whether the same may succeed later.
+    fn is_temporary(&self) -> bool {
         let status = self.code.status();
-        let body = Body {
-            r#type: &format!("/problems/{}", self.code.as_str()),
+        matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+    }
+
+    /// Where the code is explained.
+    fn path(&self) -> String {
+        format!("/problems/{}", self.code.as_str())
+    }
+
+    fn body<'a>(&'a self, path: &'a str) -> Body<'a> {
+        Body {
+            r#type: path,
             title: self.code.title(),
-            status: status.as_u16(),
+            status: self.code.status().as_u16(),
             code: self.code.as_str(),
             detail: &self.detail,
             members: &self.members,
             memory: self.memory.as_deref(),
-        };
-        let mut reply = reply::json(status, &body);
+        }
+    }
+
+    /// The response, with what the log is to say of it as extensions.
+    pub(crate) fn into_reply(self) -> Reply {
+        let mut reply = reply::json(self.code.status(), &self.body(&self.path()));
         let headers = reply.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        if self.is_temporary() {
             headers.insert(header::RETRY_AFTER, self.retry_after.map_or(RETRY_AFTER, in_seconds));
         }
         if self.code == Code::Unauthenticated {
@@ -143,10 +170,14 @@ impl Problem {
     }
 }
 
-/// A time in whole seconds, not less than it is, and at least one.
 fn in_seconds(time: Duration) -> HeaderValue {
+    HeaderValue::from(whole_seconds(time))
+}
+
+/// A time in whole seconds, not less than it is, and at least one.
+fn whole_seconds(time: Duration) -> u64 {
     let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
-    HeaderValue::from(seconds.max(1))
+    seconds.max(1)
 }
 
 /// An error and its sources, in one line.

@@ -2,11 +2,13 @@
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::FromRequestParts;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
@@ -19,6 +21,7 @@ use crate::answer::{Answer, Content};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::client::{self, Client};
+use crate::connection::{Activity, Running};
 use crate::cors;
 use crate::keys::Need;
 use crate::problem::{Cause, Code, Problem};
@@ -45,6 +48,61 @@ impl Answered {
     }
 }
 
+/// What stands for a request, for a handler whose work goes on when its answer has begun. In a request
+/// on its way to the router it is an extension.
+#[derive(Clone, Debug)]
+pub(crate) struct Exchange {
+    pub(crate) activity: Arc<Activity>,
+    client: Option<Arc<Client>>,
+    /// The request's id.
+    pub(crate) id: HeaderValue,
+}
+
+/// A request that runs on: for its connection and, if that is bound by limits, its client.
+#[derive(Debug)]
+pub(crate) struct Held {
+    _running: Running<Arc<Activity>>,
+    _request: Option<client::Request<Arc<Client>>>,
+}
+
+impl Exchange {
+    /// Counts as a request that runs until it is dropped.
+    pub(crate) fn hold(&self) -> Held {
+        Held {
+            _running: Activity::begin(Arc::clone(&self.activity)),
+            _request: self.client.clone().map(Client::go_on),
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Exchange {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let exchange = parts.extensions.get::<Self>().cloned();
+        exchange.ok_or_else(|| Problem::new(Code::Internal, "internal error"))
+    }
+}
+
+/// Where a request comes from, and its id.
+#[derive(Clone, Copy, Debug)]
+struct Origin<'a> {
+    activity: &'a Arc<Activity>,
+    /// `None` may do as much as it likes.
+    client: Option<&'a Arc<Client>>,
+    id: &'a HeaderValue,
+}
+
+impl Origin<'_> {
+    fn exchange(self) -> Exchange {
+        Exchange {
+            activity: Arc::clone(self.activity),
+            client: self.client.cloned(),
+            id: self.id.clone(),
+        }
+    }
+}
+
 /// Answers requests. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
@@ -62,14 +120,18 @@ impl Service {
     pub(crate) async fn answer(
         &self,
         request: Request<Incoming>,
-        client: Option<&Client>,
+        activity: &Arc<Activity>,
+        client: Option<&Arc<Client>>,
     ) -> Response<Answer> {
         let started = Instant::now();
         let (head, body) = request.into_parts();
         let id = request_id(&head.headers);
-        // Pinned first, so that what wraps it moves a pointer and not the future.
-        let mut handling = pin!(self.handle(&head, body, client));
-        let handled = AssertUnwindSafe(handling.as_mut()).catch_unwind().await;
+        let handled = {
+            let from = Origin { activity, client, id: &id };
+            // Pinned first, so that what wraps it moves a pointer and not the future.
+            let mut handling = pin!(self.handle(&head, body, from));
+            AssertUnwindSafe(handling.as_mut()).catch_unwind().await
+        };
         let Answered { route, caller, response } = handled.unwrap_or_else(|_| {
             // What the panic said is in the log already, by the panic hook.
             let problem = Problem::new(Code::Internal, "internal error");
@@ -93,13 +155,12 @@ impl Service {
         }
     }
 
-    async fn handle(&self, head: &Parts, body: Incoming, client: Option<&Client>) -> Answered {
+    async fn handle(&self, head: &Parts, body: Incoming, from: Origin<'_>) -> Answered {
+        let client = from.client;
         let hot = Hot::of(&head.method, head.uri.path());
         let route = match &hot {
             Some(hot) => hot.route(),
-            None if head.uri.path() == "/register" => Route::RegisterModule,
-            None if head.uri.path().starts_with("/v1/modules") => Route::Modules,
-            None => Route::Other,
+            None => Route::of(&head.method, head.uri.path()),
         };
         let origin = match self.app.access.check(&head.uri, &head.headers) {
             Ok(origin) => origin,
@@ -110,18 +171,18 @@ impl Service {
             return Answered::refused(route, problem);
         }
         let bound = client.filter(|_| !client::watches(head));
-        let _request = match bound.map(Client::begin).transpose() {
+        let _request = match bound.map(|client| client.begin()).transpose() {
             Ok(request) => request,
             Err(problem) => return Answered::refused(route, problem),
         };
-        let (caller, admitted) = self.admit(origin.is_some(), hot.is_some(), head);
+        let (caller, admitted) = self.admit(origin.is_some(), route, head);
         let caller = caller.from(client.map(|client| client.key));
         let mut response = match (admitted, hot) {
             (Ok(()), Some(hot)) => {
                 let reply = hot.handle(&self.app, &caller, &head.headers, body).await;
                 reply.unwrap_or_else(Problem::into_reply).map(Either::Left)
             }
-            (Ok(()), None) => self.route(origin.is_some(), &caller, head, body).await,
+            (Ok(()), None) => self.route(origin.is_some(), &caller, from, head, body).await,
             (Err(problem), _) => Answered::refused(route, problem).response,
         };
         if let Some(origin) = origin {
@@ -131,11 +192,12 @@ impl Service {
     }
 
     /// Whom a request comes from, and whether its key lets it pass; without keys, all may.
-    fn admit(&self, foreign: bool, calls: bool, head: &Parts) -> (Caller, Result<(), Problem>) {
+    fn admit(&self, foreign: bool, route: Route, head: &Parts) -> (Caller, Result<(), Problem>) {
         let Some(keys) = &self.app.keys else { return (Caller::anyone(), Ok(())) };
         let need = match foreign && cors::is_preflight(&head.method, &head.headers) {
             true => Need::Nothing,
-            false => Need::of(&head.method, head.uri.path(), calls),
+            false if route == Route::CallBatch => Need::Batch,
+            false => Need::of(&head.method, head.uri.path(), route.calls()),
         };
         keys.admit(need, &head.headers)
     }
@@ -151,6 +213,7 @@ impl Service {
         &'a self,
         foreign: bool,
         caller: &'a Caller,
+        from: Origin<'a>,
         head: &'a Parts,
         body: Incoming,
     ) -> BoxFuture<'a, Response<Content>> {
@@ -160,6 +223,7 @@ impl Service {
             }
             let mut head = head.clone();
             head.extensions.insert(caller.clone());
+            head.extensions.insert(from.exchange());
             let request = Request::from_parts(head, Body::new(body));
             let Ok(response) = self.router.clone().oneshot(request).await;
             response.map(Either::Right)

@@ -144,7 +144,7 @@ impl Server {
             access = access.over_tls();
         }
         let bodies = Bodies::new(config.request_bytes, config.bodies_bytes, config.body_timeout);
-        let answers = Answers::new(config.answers_bytes);
+        let answers = Answers::new(config.answers_bytes, config.idle_timeout);
         let app = App::new(exec, bodies, answers, access, keys);
         Ok(Self {
             service: Service::new(app.clone()),

@@ -1,5 +1,6 @@
 //! What happens on a connection, counted, and what it is told to do.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
@@ -79,12 +80,13 @@ impl Drop for Sending {
 
 /// A request that runs.
 #[derive(Debug)]
-pub(crate) struct Running<'a>(&'a Activity);
+pub(crate) struct Running<A: Deref<Target = Activity>>(A);
 
 impl Activity {
-    pub(crate) fn begin(&self) -> Running<'_> {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        Running(self)
+    /// A request begins.
+    pub(crate) fn begin<A: Deref<Target = Self>>(this: A) -> Running<A> {
+        this.begun.fetch_add(1, Ordering::Relaxed);
+        Running(this)
     }
 
     /// A large answer begins to be sent.
@@ -169,7 +171,7 @@ impl Activity {
     }
 }
 
-impl Drop for Running<'_> {
+impl<A: Deref<Target = Activity>> Drop for Running<A> {
     fn drop(&mut self) {
         self.0.await_head();
         self.0.ended.fetch_add(1, Ordering::Relaxed);
@@ -187,7 +189,7 @@ mod tests {
         assert_eq!(phase(), Phase::Idle);
         activity.read();
         assert_eq!(phase(), Phase::Head);
-        let request = activity.begin();
+        let request = Activity::begin(&activity);
         assert_eq!(phase(), Phase::Running);
         activity.read();
         drop(request);
@@ -216,7 +218,7 @@ mod tests {
         activity.read();
         activity.wrote();
         assert_eq!(activity.snapshot(), first);
-        drop(activity.begin());
+        drop(Activity::begin(&*activity));
         let sending = Activity::send(&activity);
         let first = activity.snapshot();
         activity.read();

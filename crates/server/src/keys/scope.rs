@@ -58,6 +58,8 @@ pub(crate) enum Need {
     Key,
     /// A key with this scope.
     Scope(Scope),
+    /// A key with the scope of calls, which are counted one by one while they come.
+    Batch,
 }
 
 impl Need {

@@ -38,6 +38,43 @@ pub(crate) struct CallFunctionRequest<'a> {
     limits: CallLimits,
 }
 
+/// The parameters alone, as a line of a batch may have them.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+struct Params<'a>(#[serde(borrow, deserialize_with = "short_list")] Vec<&'a RawValue>);
+
+impl<'a> CallFunctionRequest<'a> {
+    /// Reads a line of a batch: parameters alone, or the object that a single call's body is.
+    ///
+    /// # Errors
+    ///
+    /// When it is neither.
+    pub(crate) fn of_line(line: &'a [u8]) -> Result<Self, Problem> {
+        match line.trim_ascii_start().first() {
+            Some(b'[') => {
+                let params = serde_json::from_slice::<Params<'_>>(line);
+                let params =
+                    params.map_err(|error| Problem::invalid_request(format!("JSON: {error}")))?;
+                Ok(Self { params: params.0, ..Self::default() })
+            }
+            Some(_) => body::json(line),
+            None => Err(Problem::invalid_request("JSON: the line is empty")),
+        }
+    }
+
+    /// The parameters, what is to be done with memories, and limits.
+    ///
+    /// # Errors
+    ///
+    /// When what is to be done with memories contradicts itself.
+    pub(crate) fn parts(&self) -> Result<Parts<'_>, Problem> {
+        Ok((&self.params, access(&self.memory)?, self.limits.into()))
+    }
+}
+
+/// What a call's body asks for: parameters, what is to be done with memories, limits.
+type Parts<'a> = (&'a [&'a RawValue], Option<Box<MemoryAccess<'a>>>, RequestedLimits);
+
 /// A call of a registered module (`module`) or of Wasm that is sent along (one of `wasm_hex`,
 /// `wasm_base64` and `wat`, with `links`).
 #[derive(Debug, Deserialize, ToSchema)]
@@ -120,7 +157,17 @@ pub(crate) struct CallAnswer<'a> {
     memory: Option<Box<RawValue>>,
     usage: Option<Usage>,
     /// The digest of the module that was called.
-    module: String,
+    module: &'a str,
+}
+
+/// The answer to a line of a batch whose call gave results; that to another line is a problem with
+/// `line`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BatchAnswer<'a> {
+    #[serde(flatten)]
+    answer: CallAnswer<'a>,
+    /// The line's number, from 0.
+    line: u64,
 }
 
 /// The schema of an answer's `memory`.
@@ -216,8 +263,7 @@ where
         (ContentType::Json, false) => body::json(&body.bytes)?,
         _ => return Err(body::unsupported(headers, "application/json")),
     };
-    let (params, limits) = (&*request.params, request.limits.into());
-    let memory = access(&request.memory)?;
+    let (params, memory, limits) = request.parts()?;
     let (target, style) = (Target::Module(module), Style::Plain);
     let call = Call { target, function, params, memory, limits, style, client: caller.client() };
     answer(app, caller, call).await
@@ -276,16 +322,46 @@ async fn answer(app: &App, caller: &Caller, call: Call<'_>) -> Handled {
         Ok(results) => results,
         Err(failure) => return Err(failed(failure, answer.module, answer.usage, answer.memory)),
     };
-    let results = RawValue::from_string(results)
-        .map_err(|error| Problem::new(Code::Internal, "internal error").because(error))?;
-    let body = CallAnswer {
-        outcome: "ok",
-        results: &results,
-        memory: answer.memory,
-        usage: answer.usage.map(Usage::from),
-        module: answer.module.to_string(),
-    };
+    let module = answer.module.to_string();
+    let body = CallAnswer::of(&results, answer.memory, answer.usage, &module)?;
     Ok(reply::json(StatusCode::OK, &body))
+}
+
+impl<'a> CallAnswer<'a> {
+    /// What a call is answered that gave these results, a JSON array.
+    ///
+    /// # Errors
+    ///
+    /// Never, as long as that is what they are.
+    fn of(
+        results: &'a str,
+        memory: Option<Box<RawValue>>,
+        usage: Option<wasm_exec::Usage>,
+        module: &'a str,
+    ) -> Result<Self, Problem> {
+        let results = serde_json::from_str(results)
+            .map_err(|error| Problem::new(Code::Internal, "internal error").because(error))?;
+        Ok(Self { outcome: "ok", results, memory, usage: usage.map(Usage::from), module })
+    }
+}
+
+/// Appends the answer to a line of a batch whose call gave these results, a JSON array.
+///
+/// # Errors
+///
+/// Never, as long as that is what they are.
+pub(crate) fn write_line(
+    results: &str,
+    (memory, usage): (Option<Box<RawValue>>, Option<wasm_exec::Usage>),
+    module: &str,
+    line: u64,
+    text: &mut Vec<u8>,
+) -> Result<(), Problem> {
+    let answer = BatchAnswer { answer: CallAnswer::of(results, memory, usage, module)?, line };
+    serde_json::to_writer(&mut *text, &answer)
+        .map_err(|error| Problem::new(Code::Internal, "internal error").because(error))?;
+    text.push(b'\n');
+    Ok(())
 }
 
 /// Makes a call as its caller may, and counts its time.

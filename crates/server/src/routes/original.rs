@@ -225,7 +225,7 @@ async fn call_tagged(
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     match ContentType::of(headers) {
         ContentType::Json | ContentType::Missing | ContentType::Form => Ok(()),
-        ContentType::Wasm | ContentType::Wat | ContentType::Other => {
+        ContentType::JsonLines | ContentType::Wasm | ContentType::Wat | ContentType::Other => {
             Err(body::unsupported(headers, "application/json"))
         }
     }

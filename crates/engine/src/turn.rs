@@ -1,0 +1,108 @@
+//! Calls that follow each other, and what they share so that each costs less.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::access::Access;
+use crate::admission::{Patience, Place};
+use crate::call::CallError;
+use crate::config::{CallLimits, Profile};
+use crate::outcome::Outcome;
+use crate::program::{Function, Program};
+use crate::ticker::Ticking;
+use crate::value::Value;
+use crate::{Asked, Engine, Needs, Rare, Running, poll_once};
+
+/// What calls share that are made one after the other: a place among the calls that run, and the
+/// clock that interrupts them. It is taken with the first call, and kept until [`end`](Self::end).
+///
+/// Whoever has a turn waits for places for as long as it takes, outside of the queue that is bounded
+/// and whose calls are refused after a while. So turns have to be few, and each is to be ended soon
+/// and before anything else is waited for.
+#[derive(Debug, Default)]
+pub struct Turn {
+    held: Option<Arc<Held>>,
+}
+
+/// What is shared. A call that goes on in the background keeps it.
+#[derive(Debug)]
+struct Held {
+    profile: Profile,
+    _ticking: Ticking,
+    _place: Place,
+}
+
+impl Turn {
+    /// Gives back the place, for others to go first. The next call takes one again.
+    pub fn end(&mut self) {
+        self.held = None;
+    }
+
+    fn of(&self, profile: Profile) -> Option<Arc<Held>> {
+        self.held.as_ref().filter(|held| held.profile == profile).cloned()
+    }
+}
+
+impl Engine {
+    /// The same as [`call`](Self::call), in a turn. Each call has fresh instances, limits and a
+    /// timeout of its own.
+    ///
+    /// A call that does not end within its first slice, that is expected not to, or that takes much
+    /// memory, ends the turn and has a place for itself.
+    ///
+    /// # Errors
+    ///
+    /// As for [`call`](Self::call), but that places are waited for.
+    pub async fn call_in(
+        &self,
+        turn: &mut Turn,
+        program: &Arc<Program>,
+        function: &Function,
+        params: &[Value],
+        limits: CallLimits,
+        access: Option<Box<Access>>,
+    ) -> Result<Outcome, CallError> {
+        let running = self.running_for(program)?;
+        let needs = Needs::of(program, function, access.as_deref());
+        let asked = Asked { program, function, params, limits, access };
+        if needs.long || running.asks(needs.slots) {
+            turn.end();
+            let call: Rare<'_, _> = Box::pin(self.call_as(asked, needs, Patience::Endless));
+            return call.await;
+        }
+        let held = match turn.of(program.profile) {
+            Some(held) => held,
+            None => self.begin(turn, running, program.profile).await?,
+        };
+        let mut call = self.prepare(asked)?;
+        let engine = running.engine.clone();
+        let started = Instant::now();
+        let mut run = Box::pin(async move {
+            let ran = call.run(&engine, started).await;
+            drop(held);
+            ran
+        });
+        if let Some(ran) = poll_once(run.as_mut()).await {
+            function.pace.was_short();
+            return ran.outcome;
+        }
+        // The call has it now, and no other call is to begin on its place.
+        turn.end();
+        self.go_on(run, &function.pace, needs, Patience::Endless).await
+    }
+
+    async fn begin(
+        &self,
+        turn: &mut Turn,
+        running: &Running,
+        profile: Profile,
+    ) -> Result<Arc<Held>, CallError> {
+        // Before it waits, since what it holds is of the other profile.
+        turn.end();
+        let place = self.calls.enter_with(1, Patience::Endless).await?;
+        let held =
+            Arc::new(Held { profile, _ticking: running.ticker.keep_ticking(), _place: place });
+        turn.held = Some(Arc::clone(&held));
+        Ok(held)
+    }
+}
