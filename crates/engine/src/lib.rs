@@ -48,7 +48,6 @@ mod ticker;
 mod value;
 
 use std::pin::Pin;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
@@ -76,7 +75,7 @@ pub use outcome::{Failure, Frame, Outcome, Trap, TrapKind, Usage};
 pub use program::{Function, GraphNode, LinkError, Program};
 pub use session::{
     LinkedProgram, MemoryRange, ModuleId, NamedInstance, NewInstance, Session, SessionError,
-    SessionLink, SessionLinkError, SessionOutcome, SessionValue,
+    SessionLink, SessionLinkError, SessionOutcome, SessionShare, SessionValue,
 };
 pub use value::{ReferenceKind, Value, ValueType};
 
@@ -109,10 +108,8 @@ pub struct Engine {
     /// that none ended in time.
     long_calls: Admission,
     guests: Arc<GuestMemory>,
-    /// Sessions' part of the guests' memory.
-    session_memory: Arc<GuestMemory>,
-    /// How many memories all sessions have.
-    session_memories: Arc<AtomicUsize>,
+    /// What all sessions have together.
+    all_sessions: SessionShare,
     artifacts: ArtifactStore,
     compiler: Compiler,
     background: Background,
@@ -206,8 +203,7 @@ impl Engine {
             making: Mutex::new(()),
             calls: Admission::new(calls.max(1), config.queued_calls),
             long_calls: Admission::new(long_calls(calls), config.queued_calls),
-            session_memory: Arc::new(GuestMemory::half(&guests)),
-            session_memories: Arc::default(),
+            all_sessions: SessionShare::of_all(&guests),
             guests,
             artifacts,
             compiler: Compiler::start(&config)?,
@@ -409,13 +405,22 @@ impl Engine {
         Program::single(module)
     }
 
-    /// A new session.
+    /// What the sessions of one client may have together.
+    pub fn session_share(&self) -> SessionShare {
+        self.all_sessions.half()
+    }
+
+    /// A new session; without a share it may have what all sessions have.
     ///
     /// # Errors
     ///
     /// When what runs sessions cannot be started.
-    pub fn session(self: &Arc<Self>, limits: SessionLimits) -> Result<Session, StartError> {
-        Session::new(self, limits)
+    pub fn session(
+        self: &Arc<Self>,
+        limits: SessionLimits,
+        share: Option<&SessionShare>,
+    ) -> Result<Session, StartError> {
+        Session::new(self, limits, share.unwrap_or(&self.all_sessions))
     }
 
     /// Calls an exported function in fresh instances of the whole graph.

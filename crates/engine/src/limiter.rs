@@ -35,6 +35,11 @@ impl GuestMemory {
         Self { used: AtomicUsize::new(0), limit, reserved, whole: None }
     }
 
+    /// So many bytes, none of which anybody has without asking.
+    pub(crate) fn of(limit: usize) -> Self {
+        Self { used: AtomicUsize::new(0), limit, reserved: 0, whole: None }
+    }
+
     /// At most one half of it, for those that keep what they have for long. Nobody has any of it
     /// without asking.
     pub(crate) fn half(whole: &Arc<Self>) -> Self {
@@ -47,7 +52,8 @@ impl GuestMemory {
         bytes.saturating_sub(self.reserved)
     }
 
-    fn take(&self, bytes: usize) -> Result<(), Exhausted> {
+    /// Takes so much of it.
+    pub(crate) fn take(&self, bytes: usize) -> Result<(), Exhausted> {
         let add = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.limit);
         let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
         taken.map_err(|_| Exhausted)?;
@@ -57,7 +63,8 @@ impl GuestMemory {
         }
     }
 
-    fn give(&self, bytes: usize) {
+    /// Gives back what was taken.
+    pub(crate) fn give(&self, bytes: usize) {
         self.give_own(bytes);
         if let Some(whole) = &self.whole {
             whole.give(bytes);
@@ -103,6 +110,9 @@ pub(crate) struct Limiter {
     guests: Arc<GuestMemory>,
     /// What host values take of a session's memory, in bytes.
     host: Option<Arc<AtomicUsize>>,
+    /// What a session's instances and code take besides, in bytes: of the memory of all guests, but
+    /// not of its own limit.
+    overhead: usize,
     exhausted: bool,
     /// Whether the call runs in the background already, so growing past [`LARGE_MEMORY`] need not
     /// yield first.
@@ -161,7 +171,7 @@ impl Limiter {
         background: bool,
     ) -> Self {
         let (memory, table) = (Budget::new(memory_bytes), Budget::new(table_elements));
-        Self { memory, table, guests, host: None, exhausted: false, background }
+        Self { memory, table, guests, host: None, overhead: 0, exhausted: false, background }
     }
 
     /// The limiter of a session, which can have host values.
@@ -187,6 +197,13 @@ impl Limiter {
         host.fetch_add(bytes, Ordering::Relaxed);
         let (own, guests) = (Arc::clone(host), Arc::clone(&self.guests));
         Ok(HostRoom { own, guests, bytes })
+    }
+
+    /// Takes memory of all guests for instances and code, until this is dropped.
+    pub(crate) fn take_overhead(&mut self, bytes: usize) -> Result<(), Exhausted> {
+        self.guests.take(bytes)?;
+        self.overhead += bytes;
+        Ok(())
     }
 
     fn held_by_host(&self) -> usize {
@@ -221,17 +238,18 @@ impl Limiter {
 
     /// What was refused, for a person to read.
     pub(crate) fn refusal(&self) -> String {
+        let who = if self.host.is_some() { "session" } else { "call" };
         if self.table.refused && !self.memory.refused {
-            format!("the call may have {} table elements", self.table.limit)
+            format!("the {who} may have {} table elements", self.table.limit)
         } else {
-            format!("the call may have {} bytes of memory", self.memory.limit)
+            format!("the {who} may have {} bytes of memory", self.memory.limit)
         }
     }
 }
 
 impl Drop for Limiter {
     fn drop(&mut self) {
-        self.guests.give(self.guests.beyond(self.memory.used));
+        self.guests.give(self.guests.beyond(self.memory.used) + self.overhead);
     }
 }
 

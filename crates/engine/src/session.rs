@@ -6,6 +6,7 @@
 
 mod link;
 mod live;
+mod share;
 mod value;
 
 use std::collections::{BTreeMap, HashMap};
@@ -27,6 +28,7 @@ use live::Live;
 
 pub use link::SessionLinkError;
 pub use live::{MemoryRange, SessionOutcome};
+pub use share::SessionShare;
 pub use value::SessionValue;
 
 /// How many calls of one session may wait for the one that runs.
@@ -172,14 +174,18 @@ impl From<StartError> for SessionError {
 type Working<'a, T> = Pin<Box<dyn Future<Output = Result<T, SessionError>> + Send + 'a>>;
 
 impl Session {
-    pub(crate) fn new(engine: &Arc<Engine>, limits: SessionLimits) -> Result<Self, StartError> {
+    pub(crate) fn new(
+        engine: &Arc<Engine>,
+        limits: SessionLimits,
+        share: &SessionShare,
+    ) -> Result<Self, StartError> {
         let running = engine.running(Profile::Session)?;
         let control = Arc::new(Control::default());
-        let guests = Arc::clone(&engine.session_memory);
+        let guests = Arc::clone(&share.memory);
         let elements = engine.config.table_elements;
         let limiter = Limiter::of_session(limits.memory_bytes, elements, guests);
         let state = State::of_session(limiter, Arc::clone(&control));
-        let live = Live::new(store::new(&running.engine, state), limits, engine);
+        let live = Live::new(store::new(&running.engine, state), limits, share);
         let inner = Inner {
             engine: Arc::clone(engine),
             limits,

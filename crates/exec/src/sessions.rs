@@ -199,8 +199,9 @@ impl Exec {
             memory_bytes: granted.call.memory_bytes,
             instances: settings.instances,
         };
-        let place = self.sessions().reserve(new.owner)?;
-        let session = self.engine().session(limits).map_err(internal)?;
+        let share = || self.engine().session_share();
+        let place = self.sessions().reserve(new.owner, share)?;
+        let session = self.engine().session(limits, place.share()).map_err(internal)?;
         let id = id::generate().map_err(internal)?;
         let entry = Entry::new(session, granted, Duration::from_millis(idle), place);
         let used = self.sessions().add(id, entry);

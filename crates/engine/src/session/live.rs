@@ -1,23 +1,24 @@
 //! The store of a session, and what is done in it.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use wasmtime::{Extern, Instance, Memory, RootScope, Store, Val};
 
 use super::link::{self, Source};
+use super::share::Mappings;
 use super::{LinkedProgram, ModuleId, NamedInstance, NewInstance, SessionError, SessionLink};
-use super::{SessionValue, value};
+use super::{SessionShare, SessionValue, value};
+use crate::Trap;
 use crate::call::CallError;
 use crate::config::SessionLimits;
 use crate::failure;
 use crate::limiter::Limiter;
+use crate::module::Footprint;
 use crate::outcome::{Failure, Usage};
 use crate::program::{Instantiate, Node};
 use crate::store::{self, SessionIsOver, State};
 use crate::value::placeholder;
-use crate::{Engine, Trap};
 
 /// How the guest's part of some work in a session ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,39 +61,14 @@ pub(super) struct Live {
     /// Every module that has an instance.
     modules: Vec<(wasmtime::Module, ModuleId)>,
     instances: usize,
-    memories: Memories,
+    memories: usize,
+    mappings: Mappings,
 }
-
-/// How many memories a session has, counted among those of all sessions: each takes 4 GiB of address
-/// space, of which there are 128 TiB.
-struct Memories {
-    count: usize,
-    all: Arc<AtomicUsize>,
-}
-
-impl Memories {
-    fn take(&mut self, more: usize) -> Result<(), SessionError> {
-        let add = |all: usize| all.checked_add(more).filter(|all| *all <= MAXIMUM_MEMORIES);
-        let taken = self.all.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
-        taken.map_err(|_| SessionError::Overloaded)?;
-        self.count += more;
-        Ok(())
-    }
-}
-
-impl Drop for Memories {
-    fn drop(&mut self) {
-        self.all.fetch_sub(self.count, Ordering::Relaxed);
-    }
-}
-
-/// How many memories all sessions have together: 32 TiB of address space.
-const MAXIMUM_MEMORIES: usize = 8192;
 
 impl Live {
-    pub(super) fn new(store: Store<State>, limits: SessionLimits, engine: &Engine) -> Self {
-        let memories = Memories { count: 0, all: Arc::clone(&engine.session_memories) };
-        Self { store, limits, modules: Vec::new(), instances: 0, memories }
+    pub(super) fn new(store: Store<State>, limits: SessionLimits, share: &SessionShare) -> Self {
+        let (modules, mappings) = (Vec::new(), Mappings::new(share));
+        Self { store, limits, modules, instances: 0, memories: 0, mappings }
     }
 
     /// Begins some work in the store.
@@ -134,29 +110,28 @@ impl Live {
 
     /// Counts what a new instance takes, those of what it links to included.
     fn count(&mut self, new: &NewInstance) -> Result<(), SessionError> {
-        let (mut instances, mut memories) = (0, 0);
-        let mut add = |module: &wasmtime::Module| {
-            instances += 1;
-            memories += module.resources_required().num_memories as usize;
-        };
-        add(new.module.root());
-        let mut seen = std::collections::HashSet::new();
+        let mut needs = Needs::default();
+        needs.add(new.module.root(), &self.modules);
+        let mut seen = HashSet::new();
         for linked in linked(new) {
             for (node, id) in linked.program.nodes.iter().zip(&linked.nodes) {
                 if seen.insert(*id) {
-                    add(&node.module);
+                    needs.add(&node.module, &self.modules);
                 }
             }
         }
         let maximum = self.limits.instances;
         let checked = |what, asked| match asked <= maximum {
-            true => Ok(()),
+            true => Ok(asked),
             false => Err(SessionError::TooMany { what, asked, maximum }),
         };
-        checked("instances", self.instances + instances)?;
-        checked("memories", self.memories.count + memories)?;
-        self.memories.take(memories)?;
-        self.instances += instances;
+        let instances = checked("instances", self.instances + needs.instances)?;
+        let memories = checked("memories", self.memories + needs.memories)?;
+        let limiter = self.store.data_mut().limiter_mut();
+        limiter.take_overhead(needs.bytes).map_err(|_| SessionError::Overloaded)?;
+        let mapped = self.mappings.take(needs.modules, needs.memories);
+        mapped.map_err(|_| SessionError::Overloaded)?;
+        (self.instances, self.memories) = (instances, memories);
         Ok(())
     }
 
@@ -365,6 +340,29 @@ impl Live {
         let frames = trap.map_or(&[][..], |trap| &trap.backtrace);
         let module = |place: usize| self.modules.get(place).map(|(_, id)| *id);
         frames.iter().filter_map(|frame| module(frame.node)).collect()
+    }
+}
+
+/// What new instances take besides their guests' memory.
+#[derive(Default)]
+struct Needs {
+    instances: usize,
+    memories: usize,
+    /// Those that the session does not have yet.
+    modules: usize,
+    bytes: usize,
+}
+
+impl Needs {
+    fn add(&mut self, module: &wasmtime::Module, known: &[(wasmtime::Module, ModuleId)]) {
+        let Footprint { loaded, instance } = Footprint::of(module);
+        self.instances += 1;
+        self.memories += module.resources_required().num_memories as usize;
+        self.bytes += instance;
+        if !known.iter().any(|(known, _)| wasmtime::Module::same(known, module)) {
+            self.modules += 1;
+            self.bytes += loaded;
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use wasm_exec_engine::Session;
+use wasm_exec_engine::{Session, SessionShare};
 
 use super::{SessionError, SessionOwner, SessionRef};
 use crate::error::Error;
@@ -96,13 +96,20 @@ struct Table {
     sessions: HashMap<String, Arc<Entry>>,
     /// Places that are taken, those of sessions that are being made included.
     taken: usize,
-    by_owner: HashMap<SessionOwner, usize>,
+    by_owner: HashMap<SessionOwner, Owned>,
     ended: HashMap<String, Ended>,
     /// The ended ones in their order.
     order: VecDeque<String>,
     counts: SessionCounts,
     shutting_down: bool,
     swept: bool,
+}
+
+/// What one owner has.
+#[derive(Debug)]
+struct Owned {
+    sessions: usize,
+    share: SessionShare,
 }
 
 #[derive(Debug)]
@@ -133,7 +140,15 @@ struct Used {
 #[derive(Debug)]
 pub(crate) struct Place {
     owner: SessionOwner,
+    /// What the owner's sessions may have together; `None` is what all may have.
+    share: Option<SessionShare>,
     shared: Weak<Shared>,
+}
+
+impl Place {
+    pub(crate) fn share(&self) -> Option<&SessionShare> {
+        self.share.as_ref()
+    }
 }
 
 /// A session that a request is at: it does not expire meanwhile.
@@ -181,12 +196,16 @@ impl Sessions {
         Self { shared: Arc::new(Shared { settings, table, sooner }) }
     }
 
-    /// Takes a place for one more session.
+    /// Takes a place for one more session. `share` makes what an owner's sessions have together.
     ///
     /// # Errors
     ///
     /// When there are as many as there may be, of this owner or of all.
-    pub(crate) fn reserve(&self, owner: SessionOwner) -> Result<Place, Error> {
+    pub(crate) fn reserve(
+        &self,
+        owner: SessionOwner,
+        share: impl FnOnce() -> SessionShare,
+    ) -> Result<Place, Error> {
         let SessionSettings { sessions, per_client, .. } = self.shared.settings;
         let mut table = self.table();
         if table.shutting_down {
@@ -195,15 +214,20 @@ impl Sessions {
         if table.taken >= sessions {
             return Err(Error::Overloaded);
         }
-        if owner != SessionOwner::Client(None) {
-            let count = table.by_owner.entry(owner.clone()).or_default();
-            if *count >= per_client {
-                return Err(SessionError::TooMany { maximum: per_client }.into());
+        let share = match &owner {
+            SessionOwner::Client(None) => None,
+            owner => {
+                let owned = table.by_owner.entry(owner.clone());
+                let owned = owned.or_insert_with(|| Owned { sessions: 0, share: share() });
+                if owned.sessions >= per_client {
+                    return Err(SessionError::TooMany { maximum: per_client }.into());
+                }
+                owned.sessions += 1;
+                Some(owned.share.clone())
             }
-            *count += 1;
-        }
+        };
         table.taken += 1;
-        Ok(Place { owner, shared: Arc::downgrade(&self.shared) })
+        Ok(Place { owner, share, shared: Arc::downgrade(&self.shared) })
     }
 
     /// Adds a session, which its maker is at.
@@ -390,9 +414,9 @@ impl Drop for Place {
         let Some(shared) = self.shared.upgrade() else { return };
         let mut table = lock(&shared.table);
         table.taken -= 1;
-        if let Some(count) = table.by_owner.get_mut(&self.owner) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(owned) = table.by_owner.get_mut(&self.owner) {
+            owned.sessions -= 1;
+            if owned.sessions == 0 {
                 table.by_owner.remove(&self.owner);
             }
         }
