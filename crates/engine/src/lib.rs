@@ -74,8 +74,8 @@ pub use module::{Cost, Module};
 pub use outcome::{Failure, Frame, Outcome, Trap, TrapKind, Usage};
 pub use program::{Function, GraphNode, LinkError, Program};
 pub use session::{
-    LinkedProgram, MemoryRange, ModuleId, NamedInstance, NewInstance, Session, SessionError,
-    SessionLink, SessionLinkError, SessionOutcome, SessionShare, SessionValue,
+    LinkedProgram, MemoryBounds, ModuleId, NamedInstance, NewInstance, Session, SessionEnd,
+    SessionError, SessionLink, SessionLinkError, SessionOutcome, SessionShare, SessionValue,
 };
 pub use value::{ReferenceKind, Value, ValueType};
 

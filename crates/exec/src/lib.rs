@@ -63,7 +63,7 @@ pub use values::{InvalidParams, Style};
 /// The engine's types that answers are made of.
 pub use wasm_exec_engine::{
     ClientKey, CompileError, Confinement, Description, EngineConfig, Export, Import, InvalidModule,
-    Item, LimitExceeded, LinkError, MemoryRange, ModuleLimit, ModuleLimits, SessionLinkError,
+    Item, LimitExceeded, LinkError, MemoryBounds, ModuleLimit, ModuleLimits, SessionLinkError,
     Usage,
 };
 /// The registry's types that requests and answers are made of.

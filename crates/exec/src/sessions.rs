@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::value::RawValue;
 use wasm_exec_engine::{
-    self as engine, ClientKey, MemoryRange, ModuleId, SessionLimits, SessionLinkError,
+    self as engine, ClientKey, MemoryBounds, ModuleId, SessionLimits, SessionLinkError,
     SessionOutcome, SessionValue, ValueType,
 };
 use wasm_exec_registry::Digest;
@@ -169,7 +169,7 @@ pub enum SessionError {
     Immutable(String),
     /// Bytes outside of a memory.
     #[error(transparent)]
-    Range(MemoryRange),
+    Range(MemoryBounds),
 }
 
 fn unknown_export(name: &str, kind: &str, found: &Option<&'static str>) -> String {
@@ -317,22 +317,24 @@ impl Exec {
         })
     }
 
-    /// Bytes of an exported memory, up to its end if no length is given; at most `maximum`.
+    /// Bytes of an exported memory, up to its end if no length is given. Before they are copied, `room`
+    /// is asked for room for so many, which is given along.
     ///
     /// # Errors
     ///
-    /// When there is no such memory, or they are not in it.
-    pub async fn read_session_memory(
+    /// When there is no such memory, they are not in it, or there is no room for them.
+    pub async fn read_session_memory<R: Send + 'static>(
         &self,
         session: SessionRef<'_>,
         part: MemoryPart<'_>,
         length: Option<u64>,
-        maximum: u64,
-    ) -> Result<Vec<u8>, Error> {
+        room: impl FnOnce(u64) -> Option<R> + Send + 'static,
+    ) -> Result<(Vec<u8>, R), Error> {
         let used = self.sessions().find(session)?;
         let instance = used.instance(part.instance)?;
         memory(instance.module(), part.memory)?;
-        let read = used.session().read_memory(&instance, part.memory, part.offset, length, maximum);
+        let range = (part.offset, length);
+        let read = used.session().read_memory(&instance, part.memory, range, room);
         read.await.map_err(|error| used.explain(error, (0, 0)))
     }
 
@@ -381,7 +383,7 @@ impl InUse {
     fn explain(&self, error: engine::SessionError, (expected, found): (usize, usize)) -> Error {
         use engine::SessionError as E;
         let error = match error {
-            E::Ended => self.ended(),
+            E::Ended(why) => self.ended(why),
             E::Overloaded => return Error::Overloaded,
             E::NameTaken(name) => SessionError::NameTaken(name),
             E::UnknownInstance(name) => SessionError::UnknownInstance(name),

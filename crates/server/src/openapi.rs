@@ -161,7 +161,7 @@ fn problems_of(operation: &str) -> Vec<&'static [Code]> {
             &[Code::InvalidParams, Code::MemoryLimit],
         ],
         "get_memory" | "get_memory_by_query" => {
-            vec![NEGOTIATED, WITH_SESSION, WITH_EXPORT, &[Code::InvalidMemoryRange, Code::TooLarge]]
+            vec![NEGOTIATED, WITH_SESSION, WITH_EXPORT, &[Code::InvalidMemoryRange]]
         }
         "put_memory" | "put_memory_by_query" => {
             vec![WITH_BODY, WITH_SESSION, WITH_EXPORT, &[Code::InvalidMemoryRange]]

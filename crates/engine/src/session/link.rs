@@ -13,8 +13,8 @@ use crate::store::State;
 pub enum SessionLinkError {
     /// Nothing satisfies an import.
     #[error(
-        "import {module:?} {name:?} ({expected}) is not satisfied: there is no link for {module:?}, \
-         and no instance of that name"
+        "import {module:?} {name:?} {expected} is not satisfied: there is no link for {module:?}, and \
+         no instance of that name"
     )]
     NoSource {
         /// The import's module.
@@ -25,7 +25,7 @@ pub enum SessionLinkError {
         expected: String,
     },
     /// What is linked has no export of that name.
-    #[error("import {module:?} {name:?} ({expected}) is not satisfied: {from} has no such export")]
+    #[error("import {module:?} {name:?} {expected} is not satisfied: {from} has no such export")]
     NoExport {
         /// The import's module.
         module: String,

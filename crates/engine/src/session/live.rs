@@ -31,27 +31,16 @@ pub struct SessionOutcome<T> {
     pub usage: Option<Usage>,
 }
 
-/// Bytes outside of a memory were asked for, or more than may be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MemoryRange {
-    /// The memory ends before.
-    #[error("{length} bytes at offset {offset} are not in the memory, which has {size}")]
-    OutOfBounds {
-        /// Where they begin.
-        offset: u64,
-        /// How many they are.
-        length: u64,
-        /// How many bytes the memory has.
-        size: u64,
-    },
-    /// More than may be read at once.
-    #[error("{length} bytes are more than the {maximum} that can be read at once")]
-    TooLong {
-        /// How many were asked for.
-        length: u64,
-        /// How many can be.
-        maximum: u64,
-    },
+/// Bytes outside of a memory were asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{length} bytes at offset {offset} are not in the memory, which has {memory_bytes}")]
+pub struct MemoryBounds {
+    /// Where they begin.
+    pub offset: u64,
+    /// How many they are.
+    pub length: u64,
+    /// How many bytes the memory has.
+    pub memory_bytes: u64,
 }
 
 /// The store of a session.
@@ -263,21 +252,19 @@ impl Live {
         self.outcome(set, false)
     }
 
-    pub(super) fn read_memory(
+    pub(super) fn read_memory<R>(
         &mut self,
         instance: Instance,
         name: &str,
         (offset, length): (u64, Option<u64>),
-        maximum: u64,
-    ) -> Result<Vec<u8>, SessionError> {
+        room: impl FnOnce(u64) -> Option<R>,
+    ) -> Result<(Vec<u8>, R), SessionError> {
         let memory = self.memory(instance, name)?;
         let data = memory.data(&self.store);
         let length = length.unwrap_or_else(|| (data.len() as u64).saturating_sub(offset));
         let range = range(offset, length, data.len())?;
-        if length > maximum {
-            return Err(MemoryRange::TooLong { length, maximum }.into());
-        }
-        Ok(data[range].to_vec())
+        let room = room(length).ok_or(SessionError::Overloaded)?;
+        Ok((data[range].to_vec(), room))
     }
 
     pub(super) fn write_memory(
@@ -314,8 +301,10 @@ impl Live {
         };
         let result = match result {
             Ok(value) => Ok(value),
-            Err(error) if error.is::<SessionIsOver>() => return Err(SessionError::Ended),
             Err(error) => {
+                if let Some(SessionIsOver(why)) = error.downcast_ref() {
+                    return Err(SessionError::Ended(*why));
+                }
                 let failure = failure::of(error, limiter, |module| self.place_of(module));
                 Err(failure.map_err(|error| match error {
                     CallError::Overloaded => SessionError::Overloaded,
@@ -383,11 +372,11 @@ fn unknown(kind: &'static str, name: &str) -> SessionError {
 }
 
 /// The bytes from `offset` on as a range within `size`.
-fn range(offset: u64, length: u64, size: usize) -> Result<std::ops::Range<usize>, MemoryRange> {
+fn range(offset: u64, length: u64, size: usize) -> Result<std::ops::Range<usize>, MemoryBounds> {
     let end = offset.checked_add(length).filter(|end| *end <= size as u64);
     match end {
         // Both are at most `size`.
         Some(end) => Ok(offset as usize..end as usize),
-        None => Err(MemoryRange::OutOfBounds { offset, length, size: size as u64 }),
+        None => Err(MemoryBounds { offset, length, memory_bytes: size as u64 }),
     }
 }

@@ -33,8 +33,11 @@ pub fn decode_session(
 ) -> Result<Vec<SessionValue>, InvalidParams> {
     each(params, types, |json, ty| match ty {
         ValueType::Reference { heap: "extern" | "any", .. } if json != "null" => {
-            let host: Host<'_> = serde_json::from_str(json).map_err(|_| Reason::NoHostValue)?;
-            Ok(SessionValue::Extern(host.r#extern.get().into()))
+            // An array of one element would be taken for the object, too.
+            let object = Some(json).filter(|json| json.starts_with('{'));
+            let host = object.and_then(|json| serde_json::from_str::<Host<'_>>(json).ok());
+            let text = host.ok_or(Reason::NoHostValue)?.r#extern.get();
+            Ok(SessionValue::Extern(text.into()))
         }
         ty => decode_plain(json, ty, Style::Plain).map(SessionValue::Plain),
     })

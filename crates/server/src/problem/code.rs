@@ -67,7 +67,7 @@ codes! {
     InUse "in-use" CONFLICT "In use"
         "The module was not registered without a name, and others still use it.";
     SessionEnded "session-ended" GONE "Session ended"
-        "The session was there and has ended. The member `reason` says why: `deleted`, `idle`, or `timeout`.";
+        "The session was there and has ended. The member `reason` says why: `deleted`, `idle`, `timeout`, or `failed`.";
     TooLarge "too-large" PAYLOAD_TOO_LARGE "Too large"
         "The request or the module has more bytes than are accepted. The member `maximum` says how many are.";
     UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "Unsupported media type"
@@ -87,7 +87,7 @@ codes! {
     InvalidName "invalid-name" UNPROCESSABLE_ENTITY "Invalid name"
         "The name does not follow the grammar `[namespace:]label[@version]`.";
     InvalidMemoryRange "invalid-memory-range" UNPROCESSABLE_ENTITY "Invalid memory range"
-        "The bytes are not within the memory. The members `offset`, `length` and `size` say what was asked for and what there is.";
+        "Bytes that were to be read or written are not within the memory; nothing was written. The members `offset`, `length` and `memory_bytes` say which and why.";
     LimitTooHigh "limit-too-high" UNPROCESSABLE_ENTITY "Limit too high"
         "The request asks for more than the operator allows. `GET /v1/limits` lists the maxima.";
     Trap "trap" UNPROCESSABLE_ENTITY "The guest trapped"

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use wasm_exec::{
     CompileError, DeleteError, EndReason, Error, GraphError, InvalidModule, InvalidParams,
-    LimitExceeded, LinkError, MemoryRange, NameTakenReason, RegisterError, RegistryError,
+    LimitExceeded, LinkError, MemoryBounds, NameTakenReason, RegisterError, RegistryError,
     SessionError, SessionLinkError, SourceError, StorageError,
 };
 
@@ -71,7 +71,8 @@ fn session(error: SessionError, detail: String) -> Problem {
         SessionError::Unknown => problem(Code::UnknownSession),
         SessionError::Ended(EndReason::ShuttingDown) => problem(Code::ShuttingDown),
         SessionError::Ended(
-            reason @ (EndReason::Deleted | EndReason::Idle | EndReason::Timeout),
+            reason
+            @ (EndReason::Deleted | EndReason::Idle | EndReason::Timeout | EndReason::Failed),
         ) => problem(Code::SessionEnded).with("reason", reason.as_str()),
         SessionError::TooMany { maximum } => problem(Code::RateLimited).with("maximum", maximum),
         SessionError::InstanceName(_) => problem(Code::InvalidName),
@@ -92,12 +93,9 @@ fn session(error: SessionError, detail: String) -> Problem {
             problem(Code::LimitTooHigh).with("limit", what).with("maximum", maximum)
         }
         SessionError::Immutable(_) => problem(Code::MethodNotAllowed).allowing("GET, HEAD"),
-        SessionError::Range(MemoryRange::OutOfBounds { offset, length, size }) => {
+        SessionError::Range(MemoryBounds { offset, length, memory_bytes }) => {
             let problem = problem(Code::InvalidMemoryRange);
-            problem.with("offset", offset).with("length", length).with("size", size)
-        }
-        SessionError::Range(MemoryRange::TooLong { length, maximum }) => {
-            problem(Code::TooLarge).with("size", length).with("maximum", maximum)
+            problem.with("offset", offset).with("length", length).with("memory_bytes", memory_bytes)
         }
     }
 }
