@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use crate::access::{Access, InvalidAccess};
 use crate::admission::Full;
 use crate::config::{Profile, SessionLimits};
 use crate::limiter::{LARGE_MEMORY, Limiter};
@@ -157,6 +158,9 @@ pub enum SessionError {
     /// The global cannot be set.
     #[error("the global {0:?} is immutable")]
     Immutable(String),
+    /// What is wanted of memories is not possible.
+    #[error(transparent)]
+    Access(#[from] InvalidAccess),
     /// Bytes outside of a memory.
     #[error(transparent)]
     Range(#[from] MemoryBounds),
@@ -257,7 +261,8 @@ impl Session {
         .await
     }
 
-    /// Calls a function that an instance exports, within `timeout`.
+    /// Calls a function that an instance exports, within `timeout`; `access` is what is put into
+    /// memories before, and taken out after, also after a failure.
     ///
     /// # Errors
     ///
@@ -267,11 +272,21 @@ impl Session {
         instance: &NamedInstance,
         function: &str,
         params: Vec<SessionValue>,
+        access: Option<Box<Access>>,
         timeout: Duration,
     ) -> Result<SessionOutcome<Vec<SessionValue>>, SessionError> {
+        if let Some(access) = &access {
+            let module = &instance.module;
+            let unknown =
+                || SessionError::UnknownExport { name: function.to_owned(), kind: "function" };
+            let function = module.function(function).ok_or_else(unknown)?;
+            access.check(module, function.params(), function.results())?;
+        }
+        let large = access.as_ref().is_some_and(|access| access.is_large());
+        let access = access.map(|access| (access, self.inner.engine.reads.clone()));
         let (instance, function) = (instance.instance, function.to_owned());
-        self.run(timeout, false, move |live| {
-            Box::pin(async move { live.call(instance, &function, &params).await })
+        self.run(timeout, large, move |live| {
+            Box::pin(async move { live.call(instance, &function, &params, access).await })
         })
         .await
     }

@@ -18,11 +18,12 @@ use wasm_exec_engine::{
 };
 use wasm_exec_registry::Digest;
 
-use crate::call::{Answer, Failure, output_limit, report, unknown_function};
+use crate::call::{Answer, Failure, FailureKind, output_limit, report, unknown_function};
 use crate::error::Error;
 use crate::exec::{Exec, internal};
 use crate::limits::{Granted, LimitTooHigh, RequestedLimits};
-use crate::values::{self, InvalidParams};
+use crate::memory::{self, MemoryAccess};
+use crate::values::{self, InvalidParams, WithBytes};
 
 pub use instances::{InstanceLink, InstanceModule, InstanceReport, InstanceRequest};
 pub use table::{EndReason, SessionCounts};
@@ -89,6 +90,8 @@ pub struct SessionCall<'a> {
     pub function: &'a str,
     /// The parameters, as JSON text.
     pub params: &'a [&'a RawValue],
+    /// What is put into memories before and taken out after; `None` is nothing.
+    pub memory: Option<Box<MemoryAccess<'a>>>,
     /// Milliseconds, at most the session's.
     pub timeout_ms: Option<u64>,
     /// Bytes, at most the session's.
@@ -250,24 +253,38 @@ impl Exec {
         let function = module
             .function(call.function)
             .ok_or_else(|| unknown_function(module, call.function))?;
-        let params = values::decode_session(call.params, function.params())?;
+        let WithBytes { values: params, bytes } =
+            values::decode_session(call.params, function.params())?;
+        let access = match (call.memory, bytes) {
+            (None, bytes) if bytes.is_empty() => None,
+            (memory, bytes) => {
+                let memory = memory.map(|memory| *memory).unwrap_or_default();
+                Some(memory::prepare(memory, bytes, granted.output_bytes).await?)
+            }
+        };
         let count = (function.params().len(), params.len());
         let timeout = granted.call.timeout;
-        let called = used.session().call(&instance, call.function, params, timeout).await;
-        let SessionOutcome { result, modules, usage } =
+        let called = used.session().call(&instance, call.function, params, access, timeout).await;
+        let SessionOutcome { result, modules, usage, memory } =
             called.map_err(|error| used.explain(error, count))?;
+        let read = memory.as_ref().map_or(0, memory::read_bytes);
         let result = match result {
             Ok(results) => {
                 let mut json = String::new();
                 values::encode_session(&results, &mut json);
-                match json.len() <= granted.output_bytes {
+                match read.saturating_add(json.len() as u64) <= granted.output_bytes as u64 {
                     true => Ok(json),
-                    false => Err(output_limit(json.len(), granted.output_bytes)),
+                    false => Err(output_limit(json.len(), read, granted.output_bytes)),
                 }
             }
             Err(failure) => Err(used.fail(failure, &modules, timeout)),
         };
-        Ok(Answer { module: digest(instance.id()), result, usage })
+        let too_much = matches!(&result, Err(failure) if failure.kind == FailureKind::OutputLimit);
+        let memory = match memory.filter(|_| !too_much) {
+            Some(memory) => Some(memory::encode(memory).await?),
+            None => None,
+        };
+        Ok(Answer { module: digest(instance.id()), result, memory, usage })
     }
 
     /// The value of an exported global.
@@ -307,7 +324,7 @@ impl Exec {
         if !mutable {
             return Err(SessionError::Immutable(name.to_owned()).into());
         }
-        let value = values::decode_session(&[value], &[ty])?.swap_remove(0);
+        let value = values::decode_session(&[value], &[ty])?.values.swap_remove(0);
         let set = used.session().set_global(&instance, name, value.clone()).await;
         let set = set.map_err(|error| used.explain(error, (1, 1)))?;
         let timeout = used.limits().call.timeout;
@@ -332,7 +349,7 @@ impl Exec {
     ) -> Result<(Vec<u8>, R), Error> {
         let used = self.sessions().find(session)?;
         let instance = used.instance(part.instance)?;
-        memory(instance.module(), part.memory)?;
+        exported_memory(instance.module(), part.memory)?;
         let range = (part.offset, length);
         let read = used.session().read_memory(&instance, part.memory, range, room);
         read.await.map_err(|error| used.explain(error, (0, 0)))
@@ -351,7 +368,7 @@ impl Exec {
     ) -> Result<(), Error> {
         let used = self.sessions().find(session)?;
         let instance = used.instance(part.instance)?;
-        memory(instance.module(), part.memory)?;
+        exported_memory(instance.module(), part.memory)?;
         let written = used.session().write_memory(&instance, part.memory, part.offset, bytes);
         written.await.map_err(|error| used.explain(error, (0, 0)))
     }
@@ -394,7 +411,8 @@ impl InUse {
             E::TooMany { what, asked, maximum } => {
                 SessionError::TooManyInstances { what, asked, maximum }
             }
-            E::Values => return InvalidParams::Count { expected, found }.into(),
+            E::Values => return InvalidParams::Count { expected, found, bytes: 0 }.into(),
+            E::Access(invalid) => return Error::Access(invalid),
             E::Immutable(name) => SessionError::Immutable(name),
             E::Range(error) => SessionError::Range(error),
             E::Engine(error) => return Error::Internal(error.into()),
@@ -410,7 +428,7 @@ impl InUse {
         let mut failure = report(failure, timeout, |frame, _| {
             modules.get(frame).copied().map_or_else(|| Digest::of(b""), digest)
         });
-        if failure.kind == crate::FailureKind::Timeout {
+        if failure.kind == FailureKind::Timeout {
             failure.detail.push_str(", which ends the session");
         }
         failure
@@ -437,7 +455,7 @@ fn global(module: &engine::Program, name: &str) -> Result<(ValueType, bool), Ses
     module.global(name).ok_or_else(|| not_exported(module, name, "global"))
 }
 
-fn memory(module: &engine::Program, name: &str) -> Result<(), SessionError> {
+fn exported_memory(module: &engine::Program, name: &str) -> Result<(), SessionError> {
     match module.other_export(name) {
         Some("memory") => Ok(()),
         _ => Err(not_exported(module, name, "memory")),

@@ -8,7 +8,7 @@ use utoipa::OpenApi;
 
 use crate::Code;
 use crate::keys::Scope;
-use crate::routes::{call, health, index, limits, modules, original, problems, sessions};
+use crate::routes::{call, health, index, limits, memory, modules, original, problems, sessions};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -79,7 +79,10 @@ const WITH_CALL: &[Code] = &[
     Code::InvalidName,
     Code::UnknownModule,
     Code::UnknownFunction,
+    Code::UnknownExport,
     Code::InvalidParams,
+    Code::InvalidMemoryRange,
+    Code::NoAllocator,
     Code::LimitTooHigh,
     Code::CompileLimit,
     Code::LinkError,
@@ -150,7 +153,15 @@ fn problems_of(operation: &str) -> Vec<&'static [Code]> {
             WITH_BODY,
             WITH_SESSION,
             WITH_SESSION_CALL,
-            &[Code::UnknownFunction, Code::InvalidParams, Code::LimitTooHigh, Code::OutputLimit],
+            &[
+                Code::UnknownFunction,
+                Code::UnknownExport,
+                Code::InvalidParams,
+                Code::InvalidMemoryRange,
+                Code::NoAllocator,
+                Code::LimitTooHigh,
+                Code::OutputLimit,
+            ],
         ],
         "get_global" | "get_global_by_query" => vec![NEGOTIATED, WITH_SESSION, WITH_EXPORT],
         "put_global" | "put_global_by_query" => vec![
@@ -232,6 +243,7 @@ pub fn document() -> String {
         }
     }
     document["components"]["schemas"]["Problem"] = problem_schema();
+    document["components"]["schemas"]["MemoryAnswer"] = memory::answer_schema();
     document["components"]["securitySchemes"]["key"] = json!({
         "type": "http",
         "scheme": "bearer",
@@ -284,6 +296,7 @@ fn problem_schema() -> Value {
             "module": { "type": "string", "description": "The digest of the module called." },
             "usage": { "$ref": "#/components/schemas/Usage" },
             "trap": { "$ref": "#/components/schemas/Trap" },
+            "memory": { "$ref": "#/components/schemas/MemoryAnswer" },
         },
     })
 }
