@@ -269,14 +269,7 @@ impl Exec {
             called.map_err(|error| used.explain(error, count))?;
         let read = memory.as_ref().map_or(0, memory::read_bytes);
         let result = match result {
-            Ok(results) => {
-                let mut json = String::new();
-                values::encode_session(&results, &mut json);
-                match read.saturating_add(json.len() as u64) <= granted.output_bytes as u64 {
-                    true => Ok(json),
-                    false => Err(output_limit(json.len(), read, granted.output_bytes)),
-                }
-            }
+            Ok(results) => encode(&results, read, granted.output_bytes),
             Err(failure) => Err(used.fail(failure, &modules, timeout)),
         };
         let too_much = matches!(&result, Err(failure) if failure.kind == FailureKind::OutputLimit);
@@ -287,7 +280,7 @@ impl Exec {
         Ok(Answer { module: digest(instance.id()), result, memory, usage })
     }
 
-    /// The value of an exported global.
+    /// The value of an exported global, or that it is more than a call may return.
     ///
     /// # Errors
     ///
@@ -297,16 +290,17 @@ impl Exec {
         session: SessionRef<'_>,
         instance: &str,
         name: &str,
-    ) -> Result<GlobalReport, Error> {
+    ) -> Result<Result<GlobalReport, Failure>, Error> {
         let used = self.sessions().find(session)?;
         let instance = used.instance(instance)?;
         let (ty, _) = global(instance.module(), name)?;
         let value = used.session().global(&instance, name).await;
         let value = value.map_err(|error| used.explain(error, (0, 0)))?;
-        Ok(global_report(ty, &value))
+        Ok(global_report(ty, &value, used.limits().output_bytes))
     }
 
-    /// Sets an exported global, and gives what it is then.
+    /// Sets an exported global, and gives what it is then. What is more than a call may return, or than
+    /// the session has memory for, it is not set to.
     ///
     /// # Errors
     ///
@@ -325,11 +319,15 @@ impl Exec {
             return Err(SessionError::Immutable(name.to_owned()).into());
         }
         let value = values::decode_session(&[value], &[ty])?.values.swap_remove(0);
-        let set = used.session().set_global(&instance, name, value.clone()).await;
+        let report = match global_report(ty, &value, used.limits().output_bytes) {
+            Ok(report) => report,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let set = used.session().set_global(&instance, name, value).await;
         let set = set.map_err(|error| used.explain(error, (1, 1)))?;
         let timeout = used.limits().call.timeout;
         Ok(match set.result {
-            Ok(()) => Ok(global_report(ty, &value)),
+            Ok(()) => Ok(report),
             Err(failure) => Err(used.fail(failure, &set.modules, timeout)),
         })
     }
@@ -468,10 +466,30 @@ fn not_exported(module: &engine::Program, name: &str, kind: &'static str) -> Ses
     SessionError::UnknownExport { name: name.to_owned(), kind, found }
 }
 
-fn global_report(ty: ValueType, value: &SessionValue) -> GlobalReport {
+/// Results as JSON, if they are not too much; `read` bytes are returned besides.
+fn encode(results: &[SessionValue], read: u64, maximum: usize) -> Result<String, Failure> {
+    let fits = |bytes: usize| read.saturating_add(bytes as u64) <= maximum as u64;
+    // Before they are written down: there can be a thousand of the same long text.
+    let texts = results.iter().map(SessionValue::text_bytes).fold(0, usize::saturating_add);
+    if !fits(texts) {
+        return Err(output_limit(texts, read, maximum));
+    }
+    let mut json = String::new();
+    values::encode_session(results, &mut json);
+    if fits(json.len()) { Ok(json) } else { Err(output_limit(json.len(), read, maximum)) }
+}
+
+fn global_report(
+    ty: ValueType,
+    value: &SessionValue,
+    maximum: usize,
+) -> Result<GlobalReport, Failure> {
+    if value.text_bytes() > maximum {
+        return Err(output_limit(value.text_bytes(), 0, maximum));
+    }
     let mut json = String::new();
     values::encode_session_value(value, &mut json);
-    GlobalReport { ty: ty.to_string(), value: json }
+    Ok(GlobalReport { ty: ty.to_string(), value: json })
 }
 
 /// The digest that a module of a session is known by.

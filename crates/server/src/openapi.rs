@@ -163,13 +163,15 @@ fn problems_of(operation: &str) -> Vec<&'static [Code]> {
                 Code::OutputLimit,
             ],
         ],
-        "get_global" | "get_global_by_query" => vec![NEGOTIATED, WITH_SESSION, WITH_EXPORT],
+        "get_global" | "get_global_by_query" => {
+            vec![NEGOTIATED, WITH_SESSION, WITH_EXPORT, &[Code::OutputLimit]]
+        }
         "put_global" | "put_global_by_query" => vec![
             NEGOTIATED,
             WITH_BODY,
             WITH_SESSION,
             WITH_EXPORT,
-            &[Code::InvalidParams, Code::MemoryLimit],
+            &[Code::InvalidParams, Code::MemoryLimit, Code::OutputLimit],
         ],
         "get_memory" | "get_memory_by_query" => {
             vec![NEGOTIATED, WITH_SESSION, WITH_EXPORT, &[Code::InvalidMemoryRange]]

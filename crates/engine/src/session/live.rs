@@ -88,6 +88,8 @@ impl Live {
         if known(&new.name).is_some() {
             return Err(SessionError::NameTaken(new.name));
         }
+        // An instance that is half made is not to be given up where a memory is made.
+        self.store.data_mut().limiter_mut().keep_going();
         let sources = link::resolve(&new.module, &new.links, &known, &mut self.store)?;
         self.count(&new)?;
         let made = self.make(&new, sources).await;
@@ -202,7 +204,7 @@ impl Live {
         if let Err(error) = access.begin(&mut self.store, reach, &mut put).await {
             // If what was to be put in does not fit, there is nothing to look at.
             let refused = matches!(error.downcast_ref(), Some(AccessError::Range(_)));
-            let mut outcome = self.outcome(Err(error), true)?;
+            let mut outcome = self.outcome(Err(error), !access.params.is_empty())?;
             if !refused {
                 outcome.memory = access.end(&mut self.store, reach, None, &room).await;
             }
