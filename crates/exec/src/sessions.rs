@@ -181,7 +181,7 @@ impl Exec {
         let called = used.session().call(&instance, call.function, params, access, timeout).await;
         let SessionOutcome { result, modules, usage, memory } =
             called.map_err(|error| used.explain(error, count))?;
-        let read = memory.as_ref().map_or(0, memory::read_bytes);
+        let read = memory.as_deref().map_or(0, memory::read_bytes);
         let result = match result {
             Ok(results) => encode(&results, read, granted.output_bytes),
             Err(failure) => Err(used.fail(failure, &modules, timeout)),

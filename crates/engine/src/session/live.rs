@@ -34,7 +34,7 @@ pub struct SessionOutcome<T> {
     /// What it used; `None` when it ended before any guest code could run.
     pub usage: Option<Usage>,
     /// What was read from memories, if anything was to be.
-    pub memory: Option<MemoryReads>,
+    pub memory: Option<Box<MemoryReads>>,
 }
 
 /// The store of a session.
@@ -197,7 +197,8 @@ impl Live {
             let refused = matches!(error.downcast_ref(), Some(AccessError::Range(_)));
             let mut outcome = self.outcome(Err(error), !access.params.is_empty())?;
             if !refused {
-                outcome.memory = access.end(&mut self.store, reach, None, &room).await;
+                let read = access.end(&mut self.store, reach, None, &room).await;
+                outcome.memory = read.map(Box::new);
             }
             return Ok(outcome);
         }
@@ -211,7 +212,7 @@ impl Live {
         let raw = results.as_ref().ok().map(|(_, raw)| &**raw);
         let memory = access.end(&mut self.store, reach, raw, &room).await;
         let mut outcome = self.outcome(results.map(|(results, _)| results), ran)?;
-        outcome.memory = memory;
+        outcome.memory = memory.map(Box::new);
         Ok(outcome)
     }
 
