@@ -30,6 +30,7 @@ mod original;
 mod persistence;
 mod problems;
 mod scheduling;
+mod sessions;
 mod shutdown;
 mod smuggling;
 mod start;

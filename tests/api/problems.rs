@@ -8,7 +8,7 @@ use wasm_exec_server::Code;
 use crate::support::guests::{DOUBLE, TRIPLE, TWICE_HEX, UNRULY, answering, bytes};
 use crate::support::response::Response;
 use crate::support::server::Server;
-use crate::{keys, scheduling, shutdown, storage, wasm};
+use crate::{keys, scheduling, sessions, shutdown, storage, wasm};
 
 #[tokio::test]
 async fn every_code_is_explained() {
@@ -41,6 +41,8 @@ async fn provoke(server: &Server, code: Code) -> Response {
         Code::Forbidden => server.get("/").header("host", "rebound.example").await,
         Code::UnknownModule => server.get("/v1/modules/nobody").await,
         Code::UnknownFunction => call("nothing", json!({})).await,
+        Code::UnknownSession => server.get("/v1/sessions/nobody").await,
+        Code::UnknownInstance => sessions::calling_an_instance_that_is_not_there(server).await,
         Code::UnknownExport => {
             let memory = json!({ "read": [{ "memory": "nothing", "offset": 0, "length": 1 }] });
             let path = "/v1/modules/unruly/functions/fine";
@@ -55,6 +57,7 @@ async fn provoke(server: &Server, code: Code) -> Response {
             let utils = server.get("/v1/modules/utils").await.value();
             server.delete(&format!("/v1/modules/{}", utils["digest"].as_str().unwrap())).await
         }
+        Code::SessionEnded => sessions::asking_for_a_session_that_has_ended(server).await,
         Code::TooLarge => put("large", &" ".repeat((32 << 20) + 1)).await,
         Code::UnsupportedMediaType => server.post("/v1/call").content("text/plain", "{}").await,
         Code::InvalidWasm => server.post("/v1/modules").wasm("").await,

@@ -4,7 +4,7 @@ use wasmtime::{GcHeapOutOfMemory, PoolConcurrencyLimitError, ThrownException, Wa
 
 use crate::access::AccessError;
 use crate::call::CallError;
-use crate::limiter::{Exhausted, Limiter};
+use crate::limiter::{Exhausted, Limiter, NoRoom};
 use crate::outcome::{Failure, Frame, Trap, TrapKind, shorten};
 use crate::store::TimeIsUp;
 
@@ -35,7 +35,7 @@ pub(crate) fn of(
         return Ok(Failure::FuelExhausted);
     }
     let trap = trap(&error, node_of);
-    if limiter.refused() {
+    if limiter.refused() || error.is::<NoRoom>() {
         return Ok(Failure::MemoryLimit { detail: limiter.refusal(), trap });
     }
     if cause == Some(&wasmtime::Trap::AllocationTooLarge) {

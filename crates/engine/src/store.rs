@@ -1,5 +1,6 @@
 //! The store that guests live in: its limits, and how they are interrupted.
 
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -23,8 +24,29 @@ pub(crate) struct State {
     interrupted: bool,
     /// The end of its first slice, and when it was let go on.
     pause: Option<Arc<Pause>>,
+    timed_out: bool,
     started: Instant,
     timeout: Duration,
+    /// How a session's calls are ended from outside.
+    control: Option<Arc<Control>>,
+}
+
+/// What others may tell the store of a session while a call runs in it.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    /// 0 while the session lives, and then why it does not.
+    over: AtomicU8,
+}
+
+/// Why a session is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// It was [ended](crate::Session::end).
+    Asked,
+    /// One of its calls took too long.
+    Timeout,
+    /// The engine failed in the middle of a call.
+    Failed,
 }
 
 /// The time between a call's first slice and what follows: it waits for a place, which is not its own
@@ -40,18 +62,69 @@ struct Pause {
 #[error("the call's time is up")]
 pub(crate) struct TimeIsUp;
 
+/// The session is over. Raised and found like [`TimeIsUp`].
+#[derive(Debug, thiserror::Error)]
+#[error("the session is over")]
+pub(crate) struct SessionIsOver(pub(crate) SessionEnd);
+
+impl Control {
+    /// From here on, no call of the session goes on for longer than a slice. What ended it first
+    /// stays the reason.
+    pub(crate) fn end(&self, why: SessionEnd) {
+        let why = match why {
+            SessionEnd::Asked => 1,
+            SessionEnd::Timeout => 2,
+            SessionEnd::Failed => 3,
+        };
+        let _ = self.over.compare_exchange(0, why, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    /// Why the session is over, if it is.
+    pub(crate) fn over(&self) -> Option<SessionEnd> {
+        match self.over.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(SessionEnd::Asked),
+            2 => Some(SessionEnd::Timeout),
+            _ => Some(SessionEnd::Failed),
+        }
+    }
+}
+
 impl State {
     pub(crate) fn new(limiter: Limiter, started: Instant, timeout: Duration) -> Self {
-        Self { limiter, interrupted: false, pause: None, started, timeout }
+        Self {
+            limiter,
+            interrupted: false,
+            pause: None,
+            timed_out: false,
+            started,
+            timeout,
+            control: None,
+        }
+    }
+
+    /// The state of a session, in which a call is yet to [begin](begin).
+    pub(crate) fn of_session(limiter: Limiter, control: Arc<Control>) -> Self {
+        let state = Self::new(limiter, Instant::now(), Duration::ZERO);
+        Self { control: Some(control), ..state }
     }
 
     pub(crate) fn limiter(&self) -> &Limiter {
         &self.limiter
     }
 
+    pub(crate) fn limiter_mut(&mut self) -> &mut Limiter {
+        &mut self.limiter
+    }
+
     /// Whether a slice of the call has ended before the call.
     pub(crate) fn interrupted(&self) -> bool {
         self.interrupted
+    }
+
+    /// Whether the call was ended because its time was up.
+    pub(crate) fn timed_out(&self) -> bool {
+        self.timed_out
     }
 
     /// How long the call has run, without what it waited for a place.
@@ -63,7 +136,11 @@ impl State {
 
     /// Ends a slice, unless the call's time is up.
     fn end_slice(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        if let Some(why) = self.control.as_ref().and_then(|control| control.over()) {
+            return Err(SessionIsOver(why).into());
+        }
         if self.elapsed() >= self.timeout {
+            self.timed_out = true;
             return Err(TimeIsUp.into());
         }
         if std::mem::replace(&mut self.interrupted, true) {
@@ -77,6 +154,15 @@ impl State {
         };
         Ok(UpdateDeadline::YieldCustom(SLICE_TICKS, Box::pin(pausing)))
     }
+}
+
+/// Begins a call in the store of a session.
+pub(crate) fn begin(store: &mut Store<State>, timeout: Duration) {
+    let state = store.data_mut();
+    state.limiter.begin_call();
+    (state.interrupted, state.timed_out, state.pause) = (false, false, None);
+    (state.started, state.timeout) = (Instant::now(), timeout);
+    store.set_epoch_deadline(FIRST_SLICE_TICKS);
 }
 
 /// A store whose first slice begins now: also instantiating is limited and interrupted, because start

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use wasm_exec_engine::{
-    self as engine, BadPointer, CallError, ClientKey, Function, MemoryRange, Outcome, Profile,
-    Trap, TrapKind, Turn, Usage, Value,
+    self as engine, BadPointer, CallError, ClientKey, Frame, Function, MemoryRange, Outcome,
+    Profile, Program, Trap, TrapKind, Turn, Usage, Value,
 };
 use wasm_exec_registry::Digest;
 
@@ -155,7 +155,7 @@ impl Exec {
         let function = ready
             .program
             .function(call.function)
-            .ok_or_else(|| unknown_function(&ready, call.function))?;
+            .ok_or_else(|| unknown_function(&ready.program, call.function))?;
         let params = values::decode(call.params, function.params(), call.style)?;
         let params = match (params, call.memory) {
             (Params::Plain(params), None) => params,
@@ -233,6 +233,12 @@ impl Exec {
     }
 }
 
+pub(crate) fn unknown_function(module: &Program, function: &str) -> Error {
+    let exports = module.function_names().to_vec();
+    let found = module.other_export(function);
+    Error::UnknownFunction { function: function.to_owned(), found, exports }
+}
+
 /// Why the engine did not make a call.
 pub(crate) fn cannot_call(error: CallError, function: &Function, found: usize) -> Error {
     match error {
@@ -254,7 +260,8 @@ fn finish(
     style: Style,
     read: u64,
 ) -> Result<String, Failure> {
-    let results = result.map_err(|failure| report(failure, ready, granted.call.timeout))?;
+    let module = |_, frame: &Frame| ready.nodes.get(frame.node).copied().unwrap_or(ready.digest);
+    let results = result.map_err(|failure| report(failure, granted.call.timeout, module))?;
     let mut json = String::with_capacity(TYPICAL_RESULTS);
     values::encode(&results, style, &mut json);
     let size = read.saturating_add(json.len() as u64);
@@ -275,13 +282,7 @@ pub(crate) fn answer(
     Answer { module: ready.digest, result, memory: None, usage: outcome.usage }
 }
 
-pub(crate) fn unknown_function(ready: &ReadyProgram, function: &str) -> Error {
-    let exports = ready.program.function_names().to_vec();
-    let found = ready.program.other_export(function);
-    Error::UnknownFunction { function: function.to_owned(), found, exports }
-}
-
-fn output_limit(bytes: usize, read: u64, maximum: usize) -> Failure {
+pub(crate) fn output_limit(bytes: usize, read: u64, maximum: usize) -> Failure {
     let read = match read {
         0 => String::new(),
         read => format!(", and {read} bytes are read from memories"),
@@ -296,8 +297,13 @@ fn output_limit(bytes: usize, read: u64, maximum: usize) -> Failure {
     }
 }
 
-/// A failure with the modules of its backtrace named.
-fn report(failure: engine::Failure, ready: &ReadyProgram, timeout: std::time::Duration) -> Failure {
+/// A failure with the modules of its backtrace named. `module` says what the module of a frame is,
+/// given the frame and its place.
+pub(crate) fn report(
+    failure: engine::Failure,
+    timeout: std::time::Duration,
+    module: impl Fn(usize, &Frame) -> Digest,
+) -> Failure {
     let range = match &failure {
         engine::Failure::MemoryRange(range) => Some(Box::new(*range)),
         _ => None,
@@ -346,8 +352,9 @@ fn report(failure: engine::Failure, ready: &ReadyProgram, timeout: std::time::Du
         backtrace: trap
             .backtrace
             .into_iter()
-            .map(|frame| BacktraceFrame {
-                module: ready.nodes.get(frame.node).copied().unwrap_or(ready.digest),
+            .enumerate()
+            .map(|(place, frame)| BacktraceFrame {
+                module: module(place, &frame),
                 function: frame.function,
                 index: frame.index,
                 offset: frame.offset,

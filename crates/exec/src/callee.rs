@@ -47,7 +47,7 @@ impl Exec {
             }
         };
         if fast.program.function(function).is_none() {
-            return Err(unknown_function(&fast, function));
+            return Err(unknown_function(&fast.program, function));
         }
         let (function, metered) = (function.into(), OnceCell::new());
         Ok(Callee { exec: self.clone(), fast, metered, function, client })
@@ -74,14 +74,14 @@ impl Callee {
         limits: &RequestedLimits,
     ) -> Result<Answer, Error> {
         let granted = self.exec.limits().grant(limits)?;
-        let ready = match Profile::of(&granted.call) {
-            Profile::Fast => &self.fast,
-            Profile::Metered => self.metered(turn).await?,
+        let ready = match granted.call.fuel {
+            None => &self.fast,
+            Some(_) => self.metered(turn).await?,
         };
         let function = ready
             .program
             .function(&self.function)
-            .ok_or_else(|| unknown_function(ready, &self.function))?;
+            .ok_or_else(|| unknown_function(&ready.program, &self.function))?;
         let params = values::decode(params, function.params(), Style::Plain)?;
         let params = match (params, memory) {
             (Params::Plain(params), None) => params,

@@ -44,6 +44,7 @@ mod limits;
 mod memory;
 mod programs;
 mod register;
+mod sessions;
 mod source;
 pub mod values;
 
@@ -52,18 +53,23 @@ pub use callee::Callee;
 pub use describe::{Blob, ModuleDescription};
 pub use error::Error;
 pub use exec::{Exec, Statistics};
-pub use limits::{LimitTooHigh, Limits, RequestedLimits, Setting};
+pub use limits::{LimitTooHigh, Limits, RequestedLimits, SessionSettings, Setting};
 pub use memory::{MemoryAccess, MemoryWrite};
 pub use programs::ReadyProgram;
 pub use register::{Links, Registered};
+pub use sessions::{
+    EndReason, GlobalReport, InstanceLink, InstanceModule, InstanceReport, InstanceRequest,
+    MemoryPart, NewSession, SessionCall, SessionCounts, SessionError, SessionOwner, SessionRef,
+    SessionReport,
+};
 pub use source::{Source, SourceError};
 pub use values::{BytesText, InvalidParams, NotBase64, Style};
 
 /// The engine's types that answers are made of.
 pub use wasm_exec_engine::{
     ClientKey, CompileError, Confinement, Description, EngineConfig, Export, Import, InvalidAccess,
-    InvalidModule, Item, LimitExceeded, LinkError, MemoryName, MemoryRange, ModuleLimit,
-    ModuleLimits, Quantity, Read, Turn, Usage,
+    InvalidModule, Item, LimitExceeded, LinkError, MemoryBounds, MemoryName, MemoryRange,
+    ModuleLimit, ModuleLimits, Quantity, Read, SessionLinkError, Turn, Usage,
 };
 /// The registry's types that requests and answers are made of.
 pub use wasm_exec_registry::{

@@ -15,8 +15,8 @@ mod schema;
 use std::fmt;
 
 pub use bytes::{BytesText, NotBase64, PassedBytes, WithBytes};
-pub use decode::{Params, decode};
-pub use encode::{encode, encode_value};
+pub use decode::{Params, decode, decode_session};
+pub use encode::{encode, encode_session, encode_session_value, encode_value};
 pub use schema::{Direction, schema};
 
 /// How values are written in JSON.
@@ -75,6 +75,8 @@ pub enum Reason {
     NoValue,
     /// The tag names another type.
     Tag,
+    /// In a session, null or a host value can be passed.
+    NoHostValue,
     /// Bytes are given where there are no two parameters of one integer type.
     NoPair,
     /// Bytes are not given in one of the two ways.
@@ -90,6 +92,7 @@ impl Reason {
             Self::Notation => " (not a notation of this type)",
             Self::NoValue => " (no reference but null can be passed)",
             Self::Tag => " (the tag names another type)",
+            Self::NoHostValue => " (null, or a host value: {\"extern\": any JSON})",
             Self::NoPair => {
                 " (bytes stand for two parameters, an address and a length, both i32 or both i64)"
             }

@@ -34,9 +34,16 @@ pub(crate) struct Answers {
 #[derive(Debug)]
 pub(crate) struct Answer {
     content: Content,
-    room: Option<OwnedSemaphorePermit>,
+    room: Option<Room>,
     sending: Option<Sending>,
 }
+
+/// Room for an answer. One that was taken before the answer was made goes along with it as an
+/// extension of the response.
+#[derive(Clone, Debug)]
+pub(crate) struct Room(
+    #[expect(dead_code, reason = "it is held, and not looked at")] Arc<OwnedSemaphorePermit>,
+);
 
 impl Answers {
     /// About so many bytes; a piece of an answer waits for so long to be taken.
@@ -50,18 +57,21 @@ impl Answers {
         self.patience
     }
 
-    /// Takes room for an answer.
+    /// Takes room for an answer, unless it has some already.
     ///
     /// # Errors
     ///
     /// When there is none.
-    pub(crate) fn hold(&self, content: Content) -> Result<Answer, Problem> {
+    pub(crate) fn hold(&self, content: Content, room: Option<Room>) -> Result<Answer, Problem> {
         let size = content.size_hint().lower();
         if size <= SMALL {
             return Ok(Answer::from(content));
         }
-        let room = Some(self.room(size)?);
-        Ok(Answer { content, room, sending: None })
+        let room = match room {
+            Some(room) => room,
+            None => Room(Arc::new(self.room(size)?)),
+        };
+        Ok(Answer { content, room: Some(room), sending: None })
     }
 
     /// Takes room for so many bytes.
@@ -75,6 +85,11 @@ impl Answers {
             let detail = "too many large answers wait for their clients; try again";
             Problem::new(Code::Overloaded, detail)
         })
+    }
+
+    /// Takes room for so many bytes of an answer that is yet to be made, if there is some.
+    pub(crate) fn reserve(&self, bytes: u64) -> Option<Room> {
+        self.room(bytes).ok().map(|permit| Room(Arc::new(permit)))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use wasm_exec::{ClientKey, Exec, Name};
+use wasm_exec::{ClientKey, Exec, Name, SessionOwner};
 
 use crate::app::App;
 use crate::keys::Key;
@@ -99,6 +99,14 @@ impl Caller {
     /// `quota-exceeded` when that is used up.
     pub(crate) fn count_call(&self) -> Result<(), Problem> {
         self.key.as_ref().map_or(Ok(()), |key| key.count_call())
+    }
+
+    /// Who its sessions are for.
+    pub(crate) fn session_owner(&self) -> SessionOwner {
+        match &self.key {
+            Some(key) => SessionOwner::Key(key.identity()),
+            None => SessionOwner::Client(self.client),
+        }
     }
 
     /// Begins to count the time of a call.

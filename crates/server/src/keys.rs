@@ -195,6 +195,11 @@ impl Key {
         &self.name
     }
 
+    /// What tells it from all other keys, also from a later one of the same name.
+    pub(crate) fn identity(&self) -> String {
+        self.hash.to_string()
+    }
+
     /// The service as the key's holder sees it.
     pub(crate) fn exec(&self) -> &Exec {
         &self.exec
@@ -203,16 +208,16 @@ impl Key {
     fn admit(&self, need: Need) -> Result<(), Problem> {
         self.take_token().map_err(rate_limited)?;
         let scope = match need {
-            Need::Scope(scope) => scope,
-            Need::Batch => Scope::Call,
             Need::Nothing | Need::Key => return Ok(()),
+            Need::Scope(scope) => scope,
+            Need::Call | Need::Batch => Scope::Call,
         };
         if !self.has(scope) {
             let detail = format!("this needs a key with the scope `{scope}`, which yours lacks");
             return Err(Problem::new(Code::Forbidden, detail).with("scope", scope.as_str()));
         }
         match need {
-            Need::Scope(Scope::Call) => self.count_call(),
+            Need::Call => self.count_call(),
             _ => Ok(()),
         }
     }

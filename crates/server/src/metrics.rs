@@ -3,7 +3,7 @@
 //! Each route's counters are looked up once, so that counting a success is an atomic addition and a
 //! histogram's.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -13,6 +13,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+use wasm_exec::EndReason;
 
 use crate::routes::Route;
 
@@ -49,6 +51,9 @@ pub(crate) struct Metrics {
     ready_programs: Gauge,
     batches: Gauge,
     batch_lines: Family<OutcomeLabel, Counter<u64, AtomicU64>>,
+    sessions: Gauge,
+    sessions_made: Counter<u64, AtomicU64>,
+    sessions_ended: Family<ReasonLabel, Counter<u64, AtomicU64>>,
 }
 
 /// A batch that runs.
@@ -59,6 +64,11 @@ impl Drop for RunningBatch {
     fn drop(&mut self) {
         self.0.dec();
     }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
 }
 
 #[derive(Debug)]
@@ -107,6 +117,12 @@ impl Metrics {
         registry.register("batches", "Batches that run", batches.clone());
         let batch_lines = Family::<OutcomeLabel, Counter<u64, AtomicU64>>::default();
         registry.register("batch_lines", "Lines of batches answered", batch_lines.clone());
+        let sessions = Gauge::default();
+        registry.register("sessions", "Sessions that live", sessions.clone());
+        let sessions_made = Counter::<u64, AtomicU64>::default();
+        registry.register("sessions_made", "Sessions made", sessions_made.clone());
+        let sessions_ended = Family::<ReasonLabel, Counter<u64, AtomicU64>>::default();
+        registry.register("sessions_ended", "Sessions ended", sessions_ended.clone());
         Self {
             registry,
             requests,
@@ -116,6 +132,9 @@ impl Metrics {
             ready_programs,
             batches,
             batch_lines,
+            sessions,
+            sessions_made,
+            sessions_ended,
         }
     }
 
@@ -145,6 +164,15 @@ impl Metrics {
     /// Everything, as text.
     pub(crate) fn text(&self, statistics: &wasm_exec::Statistics) -> String {
         self.ready_programs.set(i64::try_from(statistics.ready_programs).unwrap_or(i64::MAX));
+        let wasm_exec::SessionCounts { now, made, ended } = statistics.sessions;
+        self.sessions.set(i64::try_from(now).unwrap_or(i64::MAX));
+        // Counted elsewhere, and only copied here.
+        self.sessions_made.inner().store(made, Ordering::Relaxed);
+        for (reason, count) in EndReason::ALL.iter().zip(ended) {
+            let label = ReasonLabel { reason: reason.as_str() };
+            let counter = self.sessions_ended.get_or_create(&label);
+            counter.inner().store(count, Ordering::Relaxed);
+        }
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = encode(&mut text, &self.registry);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use wasm_exec_engine::{BytesParam, Value, ValueType, Values};
 
-use super::{InvalidParams, Reason, Style, decode};
+use super::{InvalidParams, Reason, decode};
 use crate::source::BASE64;
 
 /// Bytes in one of their notations.
@@ -34,10 +34,10 @@ pub struct NotBase64 {
 
 /// A call's parameters of which some are bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WithBytes<'a> {
+pub struct WithBytes<'a, V = Values> {
     /// A value for each parameter of the function; where bytes are passed, those of the address and
     /// the length are zero.
-    pub values: Values,
+    pub values: V,
     /// The bytes.
     pub bytes: Vec<PassedBytes<'a>>,
 }
@@ -178,12 +178,14 @@ fn parse(json: &str) -> Option<Result<BytesText<'_>, Reason>> {
     }
 }
 
-/// Decodes a call's parameters; `None` if none of them is bytes.
-pub(super) fn decode_with<'a>(
+/// Decodes a call's parameters, those that are not bytes by `decode_one`; `None` if none is bytes.
+/// `plain` makes of the zeros in their place what the others are.
+pub(super) fn decode_with<'a, T, V: Default + Extend<T>>(
     params: &[&'a RawValue],
     types: &[ValueType],
-    style: Style,
-) -> Result<Option<WithBytes<'a>>, InvalidParams> {
+    decode_one: impl Fn(usize, &RawValue, ValueType) -> Result<T, InvalidParams>,
+    plain: impl Fn(Value) -> T,
+) -> Result<Option<WithBytes<'a, V>>, InvalidParams> {
     let parsed: Vec<_> = params.iter().map(|param| parse(param.get())).collect();
     let bytes = parsed.iter().flatten().count();
     if bytes == 0 {
@@ -193,11 +195,12 @@ pub(super) fn decode_with<'a>(
     if found != expected {
         return Err(InvalidParams::Count { expected, found, bytes });
     }
-    let mut decoded = WithBytes { values: Values::new(), bytes: Vec::with_capacity(bytes) };
+    let mut decoded = WithBytes { values: V::default(), bytes: Vec::with_capacity(bytes) };
+    let mut param = 0;
     for (element, (json, parsed)) in params.iter().zip(parsed).enumerate() {
-        let param = decoded.values.len();
         let Some(text) = parsed else {
-            decoded.values.push(decode::decode_one(element, json, types[param], style)?);
+            decoded.values.extend([decode_one(element, json, types[param])?]);
+            param += 1;
             continue;
         };
         // There are as many types as were counted.
@@ -214,7 +217,8 @@ pub(super) fn decode_with<'a>(
             _ => return Err(wrong(Reason::NoPair)),
         };
         decoded.bytes.push(PassedBytes { element, param, text: text.map_err(wrong)? });
-        decoded.values.extend([zero, zero]);
+        decoded.values.extend([plain(zero), plain(zero)]);
+        param += 2;
     }
     Ok(Some(decoded))
 }

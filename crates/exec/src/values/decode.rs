@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use wasm_exec_engine::{Value, ValueType, Values};
+use wasm_exec_engine::{SessionValue, Value, ValueType, Values};
 
 use super::bytes::{self, WithBytes};
 use super::{InvalidParams, Reason, Style, float};
@@ -29,8 +29,9 @@ pub fn decode<'a>(
     types: &[ValueType],
     style: Style,
 ) -> Result<Params<'a>, InvalidParams> {
+    let one = |index, param: &RawValue, ty| decode_one(index, param, ty, style);
     if params.iter().any(|param| param.get().starts_with('{'))
-        && let Some(params) = bytes::decode_with(params, types, style)?
+        && let Some(params) = bytes::decode_with(params, types, one, |zero| zero)?
     {
         return Ok(Params::WithBytes(Box::new(params)));
     }
@@ -44,7 +45,7 @@ pub fn decode<'a>(
 }
 
 /// Decodes the element `index` of a list of parameters.
-pub(super) fn decode_one(
+fn decode_one(
     index: usize,
     param: &RawValue,
     ty: ValueType,
@@ -56,6 +57,56 @@ pub(super) fn decode_one(
         found: quote(param.get()),
         reason,
     })
+}
+
+/// Decodes the parameters of a call in a session, where host values can be passed.
+///
+/// # Errors
+///
+/// As [`decode`].
+pub fn decode_session<'a>(
+    params: &[&'a RawValue],
+    types: &[ValueType],
+) -> Result<WithBytes<'a, Vec<SessionValue>>, InvalidParams> {
+    let one = |index, param: &RawValue, ty: ValueType| {
+        decode_session_value(param.get(), ty).map_err(|reason| InvalidParams::Value {
+            index,
+            expected: ty.to_string(),
+            found: quote(param.get()),
+            reason,
+        })
+    };
+    if let Some(params) = bytes::decode_with(params, types, one, SessionValue::Plain)? {
+        return Ok(params);
+    }
+    if params.len() != types.len() {
+        let (expected, found) = (types.len(), params.len());
+        return Err(InvalidParams::Count { expected, found, bytes: 0 });
+    }
+    let params = params.iter().zip(types).enumerate();
+    let values = params.map(|(index, (param, ty))| one(index, param, *ty));
+    Ok(WithBytes { values: values.collect::<Result<_, _>>()?, bytes: Vec::new() })
+}
+
+fn decode_session_value(json: &str, ty: ValueType) -> Result<SessionValue, Reason> {
+    match ty {
+        ValueType::Reference { heap: "extern" | "any", .. } if json != "null" => {
+            // An array of one element would be taken for the object, too.
+            let object = Some(json).filter(|json| json.starts_with('{'));
+            let host = object.and_then(|json| serde_json::from_str::<HostValue<'_>>(json).ok());
+            let text = host.ok_or(Reason::NoHostValue)?.r#extern.get();
+            Ok(SessionValue::Extern(text.into()))
+        }
+        ty => decode_plain(json, ty, Style::Plain).map(SessionValue::Plain),
+    }
+}
+
+/// `{"extern": 1}` and its like.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HostValue<'a> {
+    #[serde(borrow)]
+    r#extern: &'a RawValue,
 }
 
 fn decode_value(json: &str, ty: ValueType, style: Style) -> Result<Value, Reason> {

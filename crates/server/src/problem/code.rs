@@ -48,8 +48,12 @@ codes! {
         "No module is registered under this name or digest.";
     UnknownFunction "unknown-function" NOT_FOUND "Unknown function"
         "The module exports no function of this name. The member `exports` lists those that it does.";
+    UnknownSession "unknown-session" NOT_FOUND "Unknown session"
+        "There is no session of this id, it ended more than ten minutes ago, or another key made it.";
+    UnknownInstance "unknown-instance" NOT_FOUND "Unknown instance"
+        "The session has no instance of this name. `GET /v1/sessions/{id}` lists those that it has.";
     UnknownExport "unknown-export" NOT_FOUND "Unknown export"
-        "There is no memory of this name that can be written or read: the module does not export it, and the host provides none that is imported so. The member `memories` lists those that there are.";
+        "The module, or the instance of a session, exports nothing of this name that can be used so; of memories, the host provides none that is imported so, either. The detail says what was looked for; where it is a call's memory, the member `memories` lists those that there are.";
     NotFound "not-found" NOT_FOUND "Not found"
         "There is nothing at this path.";
     MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "Method not allowed"
@@ -59,9 +63,11 @@ codes! {
     RequestTimeout "request-timeout" REQUEST_TIMEOUT "Request timeout"
         "The client sent its request too slowly.";
     NameTaken "name-taken" CONFLICT "Name taken"
-        "The name is registered with other content, or its label is in use in the other way (with or without versions). Names keep their content until they are deleted.";
+        "The name is registered with other content, or its label is in use in the other way (with or without versions). Names keep their content until they are deleted. In a session: it has an instance of this name, for as long as it lives.";
     InUse "in-use" CONFLICT "In use"
         "The module was not registered without a name, and others still use it.";
+    SessionEnded "session-ended" GONE "Session ended"
+        "The session was there and has ended. The member `reason` says why: `deleted`, `idle`, `timeout`, or `failed`.";
     TooLarge "too-large" PAYLOAD_TOO_LARGE "Too large"
         "The request or the module has more bytes than are accepted. The member `maximum` says how many are.";
     UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "Unsupported media type"
@@ -79,7 +85,7 @@ codes! {
     InvalidParams "invalid-params" UNPROCESSABLE_ENTITY "Invalid parameters"
         "The parameters are not what the function takes. The members `index` and `expected` say which one and what it should be.";
     InvalidMemoryRange "invalid-memory-range" UNPROCESSABLE_ENTITY "Invalid memory range"
-        "Bytes that were to be written do not fit the memory, and the function was not called. The members `index`, `offset`, `length` and `memory_bytes` say which and why.";
+        "Bytes that were to be written or read are not within the memory; nothing was written, and no function was called. The members `index` (of a call's write), `offset`, `length` and `memory_bytes` say which and why.";
     NoAllocator "no-allocator" UNPROCESSABLE_ENTITY "No allocator"
         "A parameter is bytes, and the module exports no function that gives space for them. The detail says what was looked for.";
     InvalidName "invalid-name" UNPROCESSABLE_ENTITY "Invalid name"

@@ -225,8 +225,10 @@ async fn call_tagged(
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     match ContentType::of(headers) {
         ContentType::Json | ContentType::Missing | ContentType::Form => Ok(()),
-        ContentType::JsonLines | ContentType::Wasm | ContentType::Wat | ContentType::Other => {
-            Err(body::unsupported(headers, "application/json"))
-        }
+        ContentType::JsonLines
+        | ContentType::Wasm
+        | ContentType::Wat
+        | ContentType::Bytes
+        | ContentType::Other => Err(body::unsupported(headers, "application/json")),
     }
 }
