@@ -10,6 +10,7 @@ mod clients;
 mod listening;
 mod modules;
 mod process;
+mod sessions;
 mod sources;
 mod storage;
 mod values;
@@ -20,7 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgMatches, Args};
-use wasm_exec::Limits;
+use wasm_exec::{Limits, SessionSettings};
 use wasm_exec_engine::{CompilerPlace, EngineConfig, ModuleLimits};
 use wasm_exec_server::{ApiKeys, ClientLimits, ServerConfig, TlsIdentity};
 
@@ -30,6 +31,7 @@ use clients::ClientOptions;
 use listening::{Listening, ListeningOptions};
 use modules::{ModuleOptions, ModuleSettings};
 use process::ProcessOptions;
+use sessions::SessionOptions;
 use sources::{Line, Sources};
 use storage::{Storage, StorageOptions};
 
@@ -65,6 +67,8 @@ pub(crate) struct Options {
     #[command(flatten)]
     clients: ClientOptions,
     #[command(flatten)]
+    sessions: SessionOptions,
+    #[command(flatten)]
     capacity: CapacityOptions,
 }
 
@@ -80,6 +84,7 @@ pub(crate) struct Settings {
     calls: CallSettings,
     modules: ModuleSettings,
     clients: ClientLimits,
+    sessions: SessionSettings,
     capacity: Capacity,
     /// Every setting's value, and where it comes from.
     pub(crate) lines: Vec<Line>,
@@ -171,7 +176,17 @@ impl Options {
     ///
     /// When the file is no good, or settings contradict each other.
     pub(crate) fn resolve(self, matches: &ArgMatches) -> Result<Settings, SettingsError> {
-        let Self { config, listening, storage, process, calls, modules, clients, capacity } = self;
+        let Self {
+            config,
+            listening,
+            storage,
+            process,
+            calls,
+            modules,
+            clients,
+            sessions,
+            capacity,
+        } = self;
         let mut sources = Sources::open(matches, config, is_setting)?;
         let listening = listening.resolve(&mut sources)?;
         let storage = storage.resolve(&mut sources)?;
@@ -179,9 +194,20 @@ impl Options {
         let calls = calls.resolve(&mut sources)?;
         let modules = modules.resolve(&mut sources)?;
         let clients = clients.resolve(&mut sources)?;
+        let sessions = sessions.resolve(&mut sources)?;
         let capacity = capacity.resolve(&mut sources, modules.request)?;
         let lines = sources.into_lines();
-        Ok(Settings { listening, storage, process, calls, modules, clients, capacity, lines })
+        Ok(Settings {
+            listening,
+            storage,
+            process,
+            calls,
+            modules,
+            clients,
+            sessions,
+            capacity,
+            lines,
+        })
     }
 }
 
@@ -243,6 +269,7 @@ impl Settings {
             ready_programs: capacity.ready_programs as u64,
             ready_bytes: capacity.ready.bytes(),
             ready_mappings: capacity.ready_mappings as u64,
+            sessions: self.sessions,
         }
     }
 

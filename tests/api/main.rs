@@ -25,6 +25,7 @@ mod original;
 mod persistence;
 mod problems;
 mod scheduling;
+mod sessions;
 mod shutdown;
 mod smuggling;
 mod start;

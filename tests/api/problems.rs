@@ -8,7 +8,7 @@ use wasm_exec_server::Code;
 use crate::support::guests::{DOUBLE, TRIPLE, TWICE_HEX, UNRULY, answering, bytes};
 use crate::support::response::Response;
 use crate::support::server::Server;
-use crate::{keys, scheduling, shutdown, storage, wasm};
+use crate::{keys, scheduling, sessions, shutdown, storage, wasm};
 
 #[tokio::test]
 async fn every_code_is_explained() {
@@ -41,6 +41,9 @@ async fn provoke(server: &Server, code: Code) -> Response {
         Code::Forbidden => server.get("/").header("host", "rebound.example").await,
         Code::UnknownModule => server.get("/v1/modules/nobody").await,
         Code::UnknownFunction => call("nothing", json!({})).await,
+        Code::UnknownSession => server.get("/v1/sessions/nobody").await,
+        Code::UnknownInstance => sessions::calling_an_instance_that_is_not_there(server).await,
+        Code::UnknownExport => sessions::asking_for_what_is_not_exported(server).await,
         Code::NotFound => server.get("/nothing").await,
         Code::MethodNotAllowed => server.delete("/healthz").await,
         Code::NotAcceptable => server.get("/v1/limits").header("accept", "image/png").await,
@@ -50,6 +53,7 @@ async fn provoke(server: &Server, code: Code) -> Response {
             let utils = server.get("/v1/modules/utils").await.value();
             server.delete(&format!("/v1/modules/{}", utils["digest"].as_str().unwrap())).await
         }
+        Code::SessionEnded => sessions::asking_for_a_session_that_has_ended(server).await,
         Code::TooLarge => put("large", &" ".repeat((32 << 20) + 1)).await,
         Code::UnsupportedMediaType => server.post("/v1/call").content("text/plain", "{}").await,
         Code::InvalidWasm => server.post("/v1/modules").wasm("").await,
@@ -61,6 +65,7 @@ async fn provoke(server: &Server, code: Code) -> Response {
         Code::LinkError => server.put("/v1/modules/twice").wasm(bytes(TWICE_HEX)).await,
         Code::InvalidParams => server.post("/v1/modules/utils/functions/double").await,
         Code::InvalidName => put("a%2Fb", DOUBLE).await,
+        Code::InvalidMemoryRange => sessions::reading_past_the_end_of_a_memory(server).await,
         Code::LimitTooHigh => call("fine", json!({ "timeout_ms": 60_001 })).await,
         Code::Trap => call("trap", json!({})).await,
         Code::Timeout => call("loop", json!({ "timeout_ms": 1 })).await,

@@ -57,6 +57,11 @@ fn the_defaults_are_the_documented_ones() {
         "client-requests = 256",
         "client-requests-per-second = 1000",
         "limit-loopback = false",
+        "sessions = 1000",
+        "sessions-per-client = 500",
+        "session-idle-default = \"5m\"",
+        "session-idle-maximum = \"1h\"",
+        "session-instances = 1024",
         "bodies-bytes = \"512MiB\"",
         "concurrent-calls = 256",
         "queued-calls = 1024",
@@ -74,7 +79,7 @@ fn the_defaults_are_the_documented_ones() {
             "{setting}"
         );
     }
-    assert_eq!(printed.lines().count(), 42);
+    assert_eq!(printed.lines().count(), 47);
 }
 
 #[test]
@@ -171,6 +176,7 @@ fn settings_that_contradict_each_other_are_both_named() {
         ("--output-maximum 1KiB", "output-default (1MiB, default) is more than output-maximum"),
         ("--request-bytes 1MiB", "wasm-bytes (32MiB, default) is more than request-bytes"),
         ("--bodies-bytes 1MiB", "request-bytes (97MiB, default) is more than bodies-bytes"),
+        ("--sessions 2 --sessions-per-client 3", "sessions-per-client (3, flag) is more than"),
         ("--fuel-maximum 9007199254740992", "error: fuel-maximum is 9007199254740992"),
         ("--log a=b=c", "error: log: \"a=b=c\" is not a filter: "),
     ] {

@@ -93,6 +93,11 @@ struct Directory {
 
 const UNKNOWN: u64 = u64::MAX;
 
+/// What an artifact in memory is found by: the same for profiles that run the same code.
+fn of_code(id: &WasmId, profile: Profile) -> (WasmId, Profile) {
+    (*id, profile.compiled_as())
+}
+
 impl ArtifactStore {
     /// Keeps artifacts in memory, at most `maximum_bytes` of them.
     pub fn in_memory(maximum_bytes: u64) -> Self {
@@ -124,7 +129,7 @@ impl ArtifactStore {
             Place::Directory(directory) => {
                 directory.read(&directory.file(id, profile, compatibility), id)
             }
-            Place::Memory(cache) => cache.get(&(*id, profile)).map(Artifact::Bytes),
+            Place::Memory(cache) => cache.get(&of_code(id, profile)).map(Artifact::Bytes),
         }
     }
 
@@ -135,7 +140,9 @@ impl ArtifactStore {
                 let file = directory.file(id, profile, compatibility);
                 file.metadata().ok().map(|metadata| metadata.len())
             }
-            Place::Memory(cache) => cache.peek(&(*id, profile)).map(|bytes| bytes.len() as u64),
+            Place::Memory(cache) => {
+                cache.peek(&of_code(id, profile)).map(|bytes| bytes.len() as u64)
+            }
         }
     }
 
@@ -147,7 +154,7 @@ impl ArtifactStore {
                 let _ = fs::remove_file(directory.file(id, profile, compatibility));
             }
             Place::Memory(cache) => {
-                cache.remove(&(*id, profile));
+                cache.remove(&of_code(id, profile));
             }
         }
     }
@@ -161,7 +168,7 @@ impl ArtifactStore {
                     tracing::warn!(%error, path = %path.display(), "cannot keep an artifact");
                 }
             }
-            Place::Memory(cache) => cache.insert((*id, profile), Arc::clone(bytes)),
+            Place::Memory(cache) => cache.insert(of_code(id, profile), Arc::clone(bytes)),
         }
     }
 }

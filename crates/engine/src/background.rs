@@ -46,6 +46,11 @@ impl Background {
         self.handle().spawn_blocking(function)
     }
 
+    /// Drops a value that takes long to drop.
+    pub(crate) fn drop_later<T: Send + 'static>(&self, value: T) {
+        self.handle().spawn(async move { drop(value) });
+    }
+
     fn handle(&self) -> &tokio::runtime::Handle {
         match &self.runtime {
             Some(runtime) => runtime.handle(),

@@ -99,13 +99,26 @@ pub struct CallLimits {
     pub fuel: Option<u64>,
 }
 
-/// Which of the two configurations of the compiler a module is compiled with.
+/// Limits of a session, for as long as it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// Memories, garbage-collected heap and host values, in bytes, summed over its instances.
+    pub memory_bytes: usize,
+    /// Instances, those of linked modules and those whose start functions failed included. It can
+    /// have as many memories, too.
+    pub instances: usize,
+}
+
+/// What a module is compiled for, and which engine it is loaded into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Profile {
     /// Interrupted by epochs only.
     Fast,
     /// Fuel is counted, NaNs are canonical and relaxed SIMD is deterministic.
     Metered,
+    /// Compiled as for [`Fast`](Self::Fast), so artifacts are the same, but run in stores that live
+    /// between calls and take nothing from the pool.
+    Session,
 }
 
 impl Profile {
@@ -114,10 +127,18 @@ impl Profile {
         if limits.fuel.is_some() { Self::Metered } else { Self::Fast }
     }
 
-    /// A short stable name, used in file names.
+    /// The profile whose code this one runs.
+    pub fn compiled_as(self) -> Self {
+        match self {
+            Self::Fast | Self::Session => Self::Fast,
+            Self::Metered => Self::Metered,
+        }
+    }
+
+    /// A short stable name of the code, used in file names.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Fast => "fast",
+            Self::Fast | Self::Session => "fast",
             Self::Metered => "metered",
         }
     }

@@ -3,7 +3,7 @@
 use wasmtime::{GcHeapOutOfMemory, PoolConcurrencyLimitError, ThrownException, WasmBacktrace};
 
 use crate::call::CallError;
-use crate::limiter::{Exhausted, Limiter};
+use crate::limiter::{Exhausted, Limiter, NoRoom};
 use crate::outcome::{Failure, Frame, Trap, TrapKind, shorten};
 use crate::store::TimeIsUp;
 
@@ -29,7 +29,7 @@ pub(crate) fn of(
         return Ok(Failure::FuelExhausted);
     }
     let trap = trap(&error, node_of);
-    if limiter.refused() {
+    if limiter.refused() || error.is::<NoRoom>() {
         return Ok(Failure::MemoryLimit { detail: limiter.refusal(), trap });
     }
     if cause == Some(&wasmtime::Trap::AllocationTooLarge) {

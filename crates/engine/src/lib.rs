@@ -41,6 +41,7 @@ mod outcome;
 mod pace;
 mod profile;
 mod program;
+mod session;
 mod store;
 pub mod text;
 mod ticker;
@@ -64,12 +65,18 @@ use ticker::Ticker;
 pub use artifact::{ArtifactStore, WasmId};
 pub use call::{CallError, Values};
 pub use compiler::{CompileError, Confinement, WorkerError, run_compile_worker};
-pub use config::{CallLimits, ClientKey, CompilerPlace, EngineConfig, Profile, WorkerCommand};
+pub use config::{
+    CallLimits, ClientKey, CompilerPlace, EngineConfig, Profile, SessionLimits, WorkerCommand,
+};
 pub use describe::{Description, Export, Import, InvalidModule, Item};
 pub use door::{LimitExceeded, ModuleLimit, ModuleLimits};
 pub use module::{Cost, Module};
 pub use outcome::{Failure, Frame, Outcome, Trap, TrapKind, Usage};
 pub use program::{Function, GraphNode, LinkError, Program};
+pub use session::{
+    LinkedProgram, MemoryRange, ModuleId, NamedInstance, NewInstance, Session, SessionError,
+    SessionLink, SessionLinkError, SessionOutcome, SessionShare, SessionValue,
+};
 pub use value::{ReferenceKind, Value, ValueType};
 
 /// Wasm bytes that may be compiled on another thread.
@@ -91,6 +98,8 @@ pub struct Engine {
     fast: Running,
     /// Made when the first metered call comes.
     metered: OnceLock<Running>,
+    /// Made when the first session does.
+    sessions: OnceLock<Running>,
     /// Held while it is made: making two would reserve the address space of two.
     making: Mutex<()>,
     /// Calls of both profiles.
@@ -99,6 +108,8 @@ pub struct Engine {
     /// that none ended in time.
     long_calls: Admission,
     guests: Arc<GuestMemory>,
+    /// What all sessions have together.
+    all_sessions: SessionShare,
     artifacts: ArtifactStore,
     compiler: Compiler,
     background: Background,
@@ -184,13 +195,16 @@ impl Engine {
     /// When address space cannot be reserved, or threads or a compile worker cannot be started.
     pub fn new(config: EngineConfig, artifacts: ArtifactStore) -> Result<Self, StartError> {
         let calls = u32::try_from(config.concurrent_calls).unwrap_or(u32::MAX);
+        let guests = Arc::new(GuestMemory::new(config.guest_memory, calls.max(1) as usize));
         Ok(Self {
             fast: Running::start(&config, Profile::Fast)?,
             metered: OnceLock::new(),
+            sessions: OnceLock::new(),
             making: Mutex::new(()),
             calls: Admission::new(calls.max(1), config.queued_calls),
             long_calls: Admission::new(long_calls(calls), config.queued_calls),
-            guests: Arc::new(GuestMemory::new(config.guest_memory, calls.max(1) as usize)),
+            all_sessions: SessionShare::of_all(&guests),
+            guests,
             artifacts,
             compiler: Compiler::start(&config)?,
             background: Background::start(config.concurrent_compilations.max(1))
@@ -381,8 +395,32 @@ impl Engine {
             Profile::Fast => &self.fast.engine,
             // A metered module exists, so its engine does.
             Profile::Metered => self.metered.get().map_or(&self.fast.engine, |run| &run.engine),
+            Profile::Session => self.sessions.get().map_or(&self.fast.engine, |run| &run.engine),
         };
         Program::link(engine, graph)
+    }
+
+    /// A module by itself, for instances in sessions; its profile is [`Session`](Profile::Session).
+    pub fn single(&self, module: Module) -> Program {
+        Program::single(module)
+    }
+
+    /// What the sessions of one client may have together.
+    pub fn session_share(&self) -> SessionShare {
+        self.all_sessions.half()
+    }
+
+    /// A new session; without a share it may have what all sessions have.
+    ///
+    /// # Errors
+    ///
+    /// When what runs sessions cannot be started.
+    pub fn session(
+        self: &Arc<Self>,
+        limits: SessionLimits,
+        share: Option<&SessionShare>,
+    ) -> Result<Session, StartError> {
+        Session::new(self, limits, share.unwrap_or(&self.all_sessions))
     }
 
     /// Calls an exported function in fresh instances of the whole graph.
@@ -471,20 +509,20 @@ impl Engine {
     }
 
     fn running(&self, profile: Profile) -> Result<&Running, StartError> {
-        match profile {
-            Profile::Fast => Ok(&self.fast),
-            Profile::Metered => match self.metered.get() {
-                Some(running) => Ok(running),
-                None => {
-                    let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-                    if let Some(running) = self.metered.get() {
-                        return Ok(running);
-                    }
-                    let made = Running::start(&self.config, profile)?;
-                    Ok(self.metered.get_or_init(|| made))
-                }
-            },
+        let cell = match profile {
+            Profile::Fast => return Ok(&self.fast),
+            Profile::Metered => &self.metered,
+            Profile::Session => &self.sessions,
+        };
+        if let Some(running) = cell.get() {
+            return Ok(running);
         }
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = cell.get() {
+            return Ok(running);
+        }
+        let made = Running::start(&self.config, profile)?;
+        Ok(cell.get_or_init(|| made))
     }
 }
 

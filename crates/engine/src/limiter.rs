@@ -17,6 +17,8 @@ pub(crate) struct GuestMemory {
     limit: usize,
     /// What each call has without asking, so that a few large ones leave something for all others.
     reserved: usize,
+    /// What this is a part of, and counted in as well.
+    whole: Option<Arc<Self>>,
 }
 
 /// All guests together have as much memory as they may. It ends the call that asks for more: a guest
@@ -29,7 +31,20 @@ impl GuestMemory {
     /// So many bytes for so many calls: up to half of it is divided among them beforehand.
     pub(crate) fn new(bytes: usize, calls: usize) -> Self {
         let reserved = (bytes / 2 / calls.max(1)).min(LARGE_MEMORY);
-        Self { used: AtomicUsize::new(0), limit: bytes - reserved * calls.max(1), reserved }
+        let limit = bytes - reserved * calls.max(1);
+        Self { used: AtomicUsize::new(0), limit, reserved, whole: None }
+    }
+
+    /// So many bytes, none of which anybody has without asking.
+    pub(crate) fn of(limit: usize) -> Self {
+        Self { used: AtomicUsize::new(0), limit, reserved: 0, whole: None }
+    }
+
+    /// At most one half of it, for those that keep what they have for long. Nobody has any of it
+    /// without asking.
+    pub(crate) fn half(whole: &Arc<Self>) -> Self {
+        let (limit, whole) = (whole.limit / 2, Some(Arc::clone(whole)));
+        Self { used: AtomicUsize::new(0), limit, reserved: 0, whole }
     }
 
     /// How much of a call's memory is not what it has anyway.
@@ -37,16 +52,47 @@ impl GuestMemory {
         bytes.saturating_sub(self.reserved)
     }
 
-    fn take(&self, bytes: usize) -> Result<(), Exhausted> {
+    /// Takes so much of it.
+    pub(crate) fn take(&self, bytes: usize) -> Result<(), Exhausted> {
         let add = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.limit);
-        match self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Exhausted),
+        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        taken.map_err(|_| Exhausted)?;
+        match &self.whole {
+            Some(whole) => whole.take(bytes).inspect_err(|_| self.give_own(bytes)),
+            None => Ok(()),
         }
     }
 
-    fn give(&self, bytes: usize) {
+    /// Gives back what was taken.
+    pub(crate) fn give(&self, bytes: usize) {
+        self.give_own(bytes);
+        if let Some(whole) = &self.whole {
+            whole.give(bytes);
+        }
+    }
+
+    fn give_own(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// There is no room for a host value.
+#[derive(Debug, thiserror::Error)]
+#[error("the session has no memory left for a host value")]
+pub(crate) struct NoRoom;
+
+/// The room of a host value, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct HostRoom {
+    own: Arc<AtomicUsize>,
+    guests: Arc<GuestMemory>,
+    bytes: usize,
+}
+
+impl Drop for HostRoom {
+    fn drop(&mut self) {
+        self.own.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.guests.give(self.bytes);
     }
 }
 
@@ -62,6 +108,11 @@ pub(crate) struct Limiter {
     memory: Budget,
     table: Budget,
     guests: Arc<GuestMemory>,
+    /// What host values take of a session's memory, in bytes.
+    host: Option<Arc<AtomicUsize>>,
+    /// What a session's instances and code take besides, in bytes: of the memory of all guests, but
+    /// not of its own limit.
+    overhead: usize,
     exhausted: bool,
     /// Whether the call runs in the background already, so growing past [`LARGE_MEMORY`] need not
     /// yield first.
@@ -82,13 +133,24 @@ impl Budget {
     }
 
     fn grow(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> bool {
+        self.grow_beside(0, current, desired, maximum)
+    }
+
+    /// Grows what is counted here, where `held` of the limit is taken by something else.
+    fn grow_beside(
+        &mut self,
+        held: usize,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> bool {
         // The module's own declared maximum forbids this growth: no refusal of ours.
         if maximum.is_some_and(|maximum| desired > maximum && maximum < self.limit) {
             return false;
         }
         let delta = desired.saturating_sub(current);
         match self.used.checked_add(delta) {
-            Some(used) if used <= self.limit => {
+            Some(used) if used <= self.limit.saturating_sub(held) => {
                 self.used = used;
                 self.peak = self.peak.max(used);
                 true
@@ -109,7 +171,54 @@ impl Limiter {
         background: bool,
     ) -> Self {
         let (memory, table) = (Budget::new(memory_bytes), Budget::new(table_elements));
-        Self { memory, table, guests, exhausted: false, background }
+        Self { memory, table, guests, host: None, overhead: 0, exhausted: false, background }
+    }
+
+    /// The limiter of a session, which can have host values.
+    pub(crate) fn of_session(
+        memory_bytes: usize,
+        table_elements: usize,
+        guests: Arc<GuestMemory>,
+    ) -> Self {
+        let mut limiter = Self::new(memory_bytes, table_elements, guests, false);
+        limiter.host = Some(Arc::default());
+        limiter
+    }
+
+    /// Takes room for a host value. It counts as memory until it is dropped.
+    pub(crate) fn take_host(&mut self, bytes: usize) -> Result<HostRoom, NoRoom> {
+        let host = self.host.get_or_insert_default();
+        let free = self.memory.limit.saturating_sub(self.memory.used);
+        let free = free.saturating_sub(host.load(Ordering::Relaxed));
+        if bytes > free || self.guests.take(bytes).is_err() {
+            self.memory.refused = true;
+            return Err(NoRoom);
+        }
+        host.fetch_add(bytes, Ordering::Relaxed);
+        let (own, guests) = (Arc::clone(host), Arc::clone(&self.guests));
+        Ok(HostRoom { own, guests, bytes })
+    }
+
+    /// Takes memory of all guests for instances and code, until this is dropped.
+    pub(crate) fn take_overhead(&mut self, bytes: usize) -> Result<(), Exhausted> {
+        self.guests.take(bytes)?;
+        self.overhead += bytes;
+        Ok(())
+    }
+
+    fn held_by_host(&self) -> usize {
+        self.host.as_ref().map_or(0, |host| host.load(Ordering::Relaxed))
+    }
+
+    /// Forgets what was refused in a session's call before.
+    pub(crate) fn begin_call(&mut self) {
+        (self.memory.refused, self.table.refused) = (false, false);
+        (self.exhausted, self.background) = (false, false);
+    }
+
+    /// The sum of memories, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.memory.used + self.held_by_host()
     }
 
     /// The largest sum of memories so far, in bytes.
@@ -129,17 +238,18 @@ impl Limiter {
 
     /// What was refused, for a person to read.
     pub(crate) fn refusal(&self) -> String {
+        let who = if self.host.is_some() { "session" } else { "call" };
         if self.table.refused && !self.memory.refused {
-            format!("the call may have {} table elements", self.table.limit)
+            format!("the {who} may have {} table elements", self.table.limit)
         } else {
-            format!("the call may have {} bytes of memory", self.memory.limit)
+            format!("the {who} may have {} bytes of memory", self.memory.limit)
         }
     }
 }
 
 impl Drop for Limiter {
     fn drop(&mut self) {
-        self.guests.give(self.guests.beyond(self.memory.used));
+        self.guests.give(self.guests.beyond(self.memory.used) + self.overhead);
     }
 }
 
@@ -152,7 +262,8 @@ impl ResourceLimiterAsync for Limiter {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let before = self.memory.used;
-        let granted = self.memory.grow(current, desired, maximum);
+        let held = self.held_by_host();
+        let granted = self.memory.grow_beside(held, current, desired, maximum);
         let more = self.guests.beyond(self.memory.used) - self.guests.beyond(before);
         if let Err(exhausted) = self.guests.take(more) {
             self.memory.used = before;
@@ -173,6 +284,20 @@ impl ResourceLimiterAsync for Limiter {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         Ok(self.table.grow(current, desired, maximum))
+    }
+
+    // How many there are is bounded before they are made: by the pool's slots, and by sessions.
+
+    fn instances(&self) -> usize {
+        usize::MAX
+    }
+
+    fn tables(&self) -> usize {
+        usize::MAX
+    }
+
+    fn memories(&self) -> usize {
+        usize::MAX
     }
 }
 
@@ -203,7 +328,12 @@ mod tests {
 
     #[tokio::test]
     async fn all_guests_share_what_there_is() {
-        let guests = Arc::new(GuestMemory { used: AtomicUsize::new(0), limit: 80, reserved: 10 });
+        let guests = Arc::new(GuestMemory {
+            used: AtomicUsize::new(0),
+            limit: 80,
+            reserved: 10,
+            whole: None,
+        });
         let limiter = || Limiter::new(80, 0, Arc::clone(&guests), true);
         let (mut one, mut two) = (limiter(), limiter());
         assert!(one.memory_growing(0, 60, None).await.unwrap());

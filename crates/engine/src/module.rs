@@ -29,6 +29,32 @@ impl Module {
     }
 }
 
+/// What a session has for a module that its calls do not count as memory, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Footprint {
+    /// For the module once: its image.
+    pub(crate) loaded: usize,
+    /// For each instance: its functions, imports, globals, tables' and memories' records.
+    pub(crate) instance: usize,
+}
+
+impl Footprint {
+    /// Wasmtime does not tell how large an instance is. Of each thing that it has a record for there
+    /// are some bytes in the image besides its code, at least half as many; and the limits of modules
+    /// allow a few megabytes of records at most.
+    pub(crate) fn of(module: &wasmtime::Module) -> Self {
+        const BASE: usize = 8 << 10;
+        const FUNCTION: usize = 32;
+        const IMPORT: usize = 48;
+        const MOST: usize = 8 << 20;
+        let image = module.image_range();
+        let loaded = image.end as usize - image.start as usize;
+        let records = loaded.saturating_sub(module.text().len()).saturating_mul(2);
+        let counted = module.functions().count() * FUNCTION + module.imports().len() * IMPORT;
+        Self { loaded, instance: BASE + counted + records.min(MOST) }
+    }
+}
+
 /// A fixed part of what a loaded module takes besides its image: type registrations, export tables.
 const OVERHEAD_BYTES: u64 = 8 << 10;
 

@@ -47,6 +47,17 @@ pub enum Failure {
     StackOverflow(Trap),
 }
 
+impl Failure {
+    /// The trap that ended the call, if one did.
+    pub(crate) fn trap(&self) -> Option<&Trap> {
+        match self {
+            Self::Trap(trap) | Self::StackOverflow(trap) => Some(trap),
+            Self::MemoryLimit { trap, .. } => trap.as_ref(),
+            Self::Timeout | Self::FuelExhausted => None,
+        }
+    }
+}
+
 /// A trap, with the stack it happened on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trap {

@@ -1,4 +1,4 @@
-//! The two ways guests are compiled and run, each a Wasmtime engine of its own.
+//! The ways guests are compiled and run, each a Wasmtime engine of its own.
 
 use wasmtime::{
     Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, RegallocAlgorithm,
@@ -63,7 +63,12 @@ pub(crate) fn running_engine(
     profile: Profile,
 ) -> wasmtime::Result<wasmtime::Engine> {
     let mut wasmtime = base_config(config, profile);
-    wasmtime.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
+    wasmtime.allocation_strategy(match profile {
+        Profile::Fast | Profile::Metered => InstanceAllocationStrategy::Pooling(pool(config)),
+        // A store keeps its instances and its stack until it is dropped: idle sessions would drain a
+        // pool. How instances are allocated makes no difference to the code.
+        Profile::Session => InstanceAllocationStrategy::OnDemand,
+    });
     wasmtime::Engine::new(&wasmtime)
 }
 

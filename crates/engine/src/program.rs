@@ -1,12 +1,13 @@
 //! A linked graph, checked and resolved once, ready to be instantiated for every call.
 
-mod matching;
+pub(crate) mod matching;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use wasmtime::{ExternType, InstancePre, Linker, ModuleExport, ValType};
+use wasmtime::{ExportType, ExternType, InstancePre, Linker, ModuleExport, Mutability, ValType};
 
 use crate::config::Profile;
+use crate::describe::Export;
 use crate::limiter::LARGE_MEMORY;
 use crate::module::{Cost, Module};
 use crate::outcome::shorten;
@@ -29,11 +30,13 @@ pub struct Program {
     functions: HashMap<Box<str>, Function>,
     /// The first functions' names, in order.
     listed: Box<[String]>,
-    /// Names and kinds of the root's exports that are not functions.
-    others: HashMap<Box<str>, &'static str>,
+    /// The root's exports that are not functions.
+    others: HashMap<Box<str>, ExternType>,
     pub(crate) profile: Profile,
     /// How many slots of the pool a call takes.
     pub(crate) slots: u32,
+    /// What its memories begin with at most, in bytes.
+    pub(crate) initial_memory: u64,
     /// Whether a call starts in the background.
     pub(crate) large: bool,
     cost: Cost,
@@ -205,22 +208,48 @@ impl Program {
             };
             nodes.push(Node { module: module.inner, instantiate });
         }
+        let slots = pool.slots()?;
+        Ok(Self::of_nodes(nodes, profile, cost, (slots, pool.initial_memory)))
+    }
+
+    /// A module by itself, whose imports are satisfied when a session makes an instance of it.
+    pub(crate) fn single(module: Module) -> Self {
+        let mut pool = PoolUse::default();
+        pool.add(&module.inner);
+        let (cost, profile) = (module.cost(), module.profile);
+        let instantiate = Instantiate::Linked(Box::default());
+        let node = Node { module: module.inner, instantiate };
+        Self::of_nodes(vec![node], profile, cost, (0, pool.initial_memory))
+    }
+
+    fn of_nodes(
+        nodes: Vec<Node>,
+        profile: Profile,
+        mut cost: Cost,
+        (slots, initial_memory): (u32, u64),
+    ) -> Self {
         let root = &nodes.last().expect("a graph has a root").module;
         let (functions, others) = exports(root);
         cost.bytes += functions.iter().map(|(name, function)| function.bytes(name)).sum::<u64>();
         let mut listed: Vec<String> = functions.keys().map(|name| shorten(name)).collect();
         listed.sort_unstable();
         listed.truncate(Self::MAXIMUM_LISTED);
-        Ok(Self {
+        Self {
             functions,
             listed: listed.into_boxed_slice(),
             others,
             profile,
-            slots: pool.slots()?,
-            large: pool.initial_memory > LARGE_MEMORY as u64,
+            slots,
+            initial_memory,
+            large: initial_memory > LARGE_MEMORY as u64,
             cost,
             nodes: nodes.into_boxed_slice(),
-        })
+        }
+    }
+
+    /// The root module.
+    pub(crate) fn root(&self) -> &wasmtime::Module {
+        &self.nodes.last().expect("a graph has a root").module
     }
 
     /// An exported function.
@@ -230,7 +259,28 @@ impl Program {
 
     /// The kind of an export that is not a function.
     pub fn other_export(&self, name: &str) -> Option<&'static str> {
-        self.others.get(name).copied()
+        self.others.get(name).map(matching::kind)
+    }
+
+    /// The type of an exported global, and whether it can be set.
+    pub fn global(&self, name: &str) -> Option<(ValueType, bool)> {
+        let global = self.others.get(name)?.global()?;
+        let mutable = global.mutability() == Mutability::Var;
+        Some((ValueType::from(global.content()), mutable))
+    }
+
+    /// All that the root module exports, in its order.
+    pub fn exports(&self) -> Vec<Export> {
+        let export = |export: ExportType<'_>| Export {
+            name: export.name().to_owned(),
+            item: matching::item(&export.ty()),
+        };
+        self.root().exports().map(export).collect()
+    }
+
+    /// The modules that something has to be imported from, each once.
+    pub fn import_modules(&self) -> BTreeSet<&str> {
+        self.root().imports().map(|import| import.module()).collect()
     }
 
     /// How many names [`function_names`](Self::function_names) gives at most.
@@ -258,7 +308,7 @@ impl std::fmt::Debug for Program {
     }
 }
 
-type Exports = (HashMap<Box<str>, Function>, HashMap<Box<str>, &'static str>);
+type Exports = (HashMap<Box<str>, Function>, HashMap<Box<str>, ExternType>);
 
 fn exports(root: &wasmtime::Module) -> Exports {
     let mut functions = HashMap::new();
@@ -283,7 +333,7 @@ fn exports(root: &wasmtime::Module) -> Exports {
                 );
             }
             (ty, _) => {
-                others.insert(export.name().into(), matching::kind(&ty));
+                others.insert(export.name().into(), ty);
             }
         }
     }

@@ -1,7 +1,9 @@
 //! Calling a function.
 
 use serde_json::value::RawValue;
-use wasm_exec_engine::{self as engine, CallError, ClientKey, Profile, TrapKind, Usage};
+use wasm_exec_engine::{
+    self as engine, CallError, ClientKey, Frame, Profile, Program, TrapKind, Usage,
+};
 use wasm_exec_registry::Digest;
 
 use crate::error::Error;
@@ -128,7 +130,7 @@ impl Exec {
         let function = ready
             .program
             .function(call.function)
-            .ok_or_else(|| unknown_function(&ready, call.function))?;
+            .ok_or_else(|| unknown_function(&ready.program, call.function))?;
         let params = values::decode(call.params, function.params(), call.style)?;
         let outcome = self.engine().call(&ready.program, function, &params, granted.call).await;
         let outcome = outcome.map_err(|error| match error {
@@ -148,7 +150,9 @@ impl Exec {
                     false => Err(output_limit(json.len(), granted.output_bytes)),
                 }
             }
-            Err(failure) => Err(report(failure, &ready, granted.call.timeout)),
+            Err(failure) => Err(report(failure, granted.call.timeout, |_, frame| {
+                ready.nodes.get(frame.node).copied().unwrap_or(ready.digest)
+            })),
         };
         Ok(Answer { module: ready.digest, result, usage: outcome.usage })
     }
@@ -175,13 +179,13 @@ impl Exec {
     }
 }
 
-fn unknown_function(ready: &ReadyProgram, function: &str) -> Error {
-    let exports = ready.program.function_names().to_vec();
-    let found = ready.program.other_export(function);
+pub(crate) fn unknown_function(module: &Program, function: &str) -> Error {
+    let exports = module.function_names().to_vec();
+    let found = module.other_export(function);
     Error::UnknownFunction { function: function.to_owned(), found, exports }
 }
 
-fn output_limit(bytes: usize, maximum: usize) -> Failure {
+pub(crate) fn output_limit(bytes: usize, maximum: usize) -> Failure {
     Failure {
         kind: FailureKind::OutputLimit,
         detail: format!("the results take {bytes} bytes of JSON; the call may return {maximum}"),
@@ -189,8 +193,13 @@ fn output_limit(bytes: usize, maximum: usize) -> Failure {
     }
 }
 
-/// A failure with the modules of its backtrace named.
-fn report(failure: engine::Failure, ready: &ReadyProgram, timeout: std::time::Duration) -> Failure {
+/// A failure with the modules of its backtrace named. `module` says what the module of a frame is,
+/// given the frame and its place.
+pub(crate) fn report(
+    failure: engine::Failure,
+    timeout: std::time::Duration,
+    module: impl Fn(usize, &Frame) -> Digest,
+) -> Failure {
     let (kind, detail, trap) = match failure {
         engine::Failure::Trap(trap) => (
             FailureKind::Trap,
@@ -216,8 +225,9 @@ fn report(failure: engine::Failure, ready: &ReadyProgram, timeout: std::time::Du
         backtrace: trap
             .backtrace
             .into_iter()
-            .map(|frame| BacktraceFrame {
-                module: ready.nodes.get(frame.node).copied().unwrap_or(ready.digest),
+            .enumerate()
+            .map(|(place, frame)| BacktraceFrame {
+                module: module(place, &frame),
                 function: frame.function,
                 index: frame.index,
                 offset: frame.offset,

@@ -8,6 +8,7 @@ use wasm_exec_registry::{
 };
 
 use crate::limits::LimitTooHigh;
+use crate::sessions::SessionError;
 use crate::source::SourceError;
 use crate::values::InvalidParams;
 
@@ -73,6 +74,9 @@ pub enum Error {
     /// A limit is above its maximum.
     #[error(transparent)]
     Limit(#[from] LimitTooHigh),
+    /// Something could not be done with a session.
+    #[error(transparent)]
+    Session(Box<SessionError>),
     /// There is no place for one more call or compilation just now.
     #[error("the server has as much to do as it can take; try again")]
     Overloaded,

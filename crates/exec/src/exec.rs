@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::failures::{Failures, Subject};
 use crate::limits::{Limits, RequestedLimits};
 use crate::programs::{ModuleCell, Programs, ReadyProgram};
+use crate::sessions::{SessionCounts, Sessions};
 use crate::source::Source;
 
 /// How many resolved references are remembered.
@@ -46,6 +47,7 @@ struct Inner {
     limits: Limits,
     programs: Programs,
     failures: Failures,
+    sessions: Sessions,
     references: Cache<Box<str>, Remembered>,
     loads: Arc<Semaphore>,
     texts: Arc<Semaphore>,
@@ -63,6 +65,8 @@ struct Remembered {
 pub struct Statistics {
     /// Programs that can be called without loading anything.
     pub ready_programs: usize,
+    /// Sessions that there are and were.
+    pub sessions: SessionCounts,
 }
 
 impl Exec {
@@ -73,6 +77,7 @@ impl Exec {
             limits,
             programs: Programs::new(&limits),
             failures: Failures::new(),
+            sessions: Sessions::new(limits.sessions),
             references: Cache::new(REMEMBERED_REFERENCES),
             loads: Arc::new(Semaphore::new(LOADS)),
             texts: Arc::new(Semaphore::new(TEXTS)),
@@ -112,7 +117,8 @@ impl Exec {
 
     /// Figures about what is kept.
     pub fn statistics(&self) -> Statistics {
-        Statistics { ready_programs: self.inner.programs.len() }
+        let sessions = self.inner.sessions.counts();
+        Statistics { ready_programs: self.inner.programs.len(), sessions }
     }
 
     /// Whether the registry can be read and written.
@@ -186,6 +192,10 @@ impl Exec {
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
         &self.inner.engine
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.inner.sessions
     }
 
     pub(crate) fn registry(&self) -> &Registry {
@@ -276,6 +286,30 @@ impl Exec {
             this.link(digest, graph, Some(root), (profile, client)).await
         };
         self.make_ready(digest, profile, load).await
+    }
+
+    /// A module by itself, for instances in sessions, found by the digest of its blob. `digest` is
+    /// what it was asked for by; `sent` are the bytes, if they were sent along.
+    pub(crate) async fn single_program(
+        &self,
+        digest: Digest,
+        wasm: Digest,
+        sent: Option<Bytes>,
+        client: Option<ClientKey>,
+    ) -> Result<Arc<ReadyProgram>, Error> {
+        let profile = Profile::Session;
+        if let Some(ready) = self.inner.programs.get(wasm, profile) {
+            return Ok(ready);
+        }
+        let this = self.clone();
+        let load = async move {
+            let loaded = this.module(digest, wasm, sent.as_ref(), (profile, client)).await?;
+            let (cell, module) = loaded;
+            let program = Arc::new(this.engine().single(module));
+            let (nodes, modules) = (vec![wasm], vec![cell]);
+            Ok(Arc::new(ReadyProgram { digest: wasm, nodes, program, modules }))
+        };
+        self.make_ready(wasm, profile, load).await
     }
 
     /// Makes a program ready in a task of its own: it ends even if the request that began it is

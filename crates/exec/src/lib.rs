@@ -41,6 +41,7 @@ mod failures;
 mod limits;
 mod programs;
 mod register;
+mod sessions;
 mod source;
 pub mod values;
 
@@ -48,16 +49,22 @@ pub use call::{Answer, BacktraceFrame, Call, Failure, FailureKind, Target, TrapR
 pub use describe::{Blob, ModuleDescription};
 pub use error::Error;
 pub use exec::{Exec, Statistics};
-pub use limits::{LimitTooHigh, Limits, RequestedLimits, Setting};
+pub use limits::{LimitTooHigh, Limits, RequestedLimits, SessionSettings, Setting};
 pub use programs::ReadyProgram;
 pub use register::{Links, Registered};
+pub use sessions::{
+    EndReason, GlobalReport, InstanceLink, InstanceModule, InstanceReport, InstanceRequest,
+    MemoryPart, NewSession, SessionCall, SessionCounts, SessionError, SessionOwner, SessionRef,
+    SessionReport,
+};
 pub use source::{Source, SourceError};
 pub use values::{InvalidParams, Style};
 
 /// The engine's types that answers are made of.
 pub use wasm_exec_engine::{
     ClientKey, CompileError, Confinement, Description, EngineConfig, Export, Import, InvalidModule,
-    Item, LimitExceeded, LinkError, ModuleLimit, ModuleLimits, Usage,
+    Item, LimitExceeded, LinkError, MemoryRange, ModuleLimit, ModuleLimits, SessionLinkError,
+    Usage,
 };
 /// The registry's types that requests and answers are made of.
 pub use wasm_exec_registry::{

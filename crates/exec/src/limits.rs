@@ -35,12 +35,53 @@ pub struct Limits {
     pub ready_bytes: u64,
     /// How many memory mappings ready programs may take.
     pub ready_mappings: u64,
+    /// What sessions may be.
+    pub sessions: SessionSettings,
+}
+
+/// The operator's settings of sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionSettings {
+    /// How many there may be.
+    pub sessions: usize,
+    /// How many of them one key may have, or one client where there are no keys.
+    pub per_client: usize,
+    /// For how long one may be idle, in milliseconds.
+    pub idle_timeout_ms: Setting,
+    /// How many instances one may have, those of linked modules included, and as many memories.
+    pub instances: usize,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self {
+            sessions: 1_000,
+            per_client: 500,
+            idle_timeout_ms: Setting { default: 300_000, maximum: 3_600_000 },
+            instances: 1_024,
+        }
+    }
 }
 
 impl Setting {
     fn capped(self, maximum: Option<u64>) -> Self {
         let maximum = maximum.unwrap_or(u64::MAX);
         Self { default: self.default.min(maximum), maximum: self.maximum.min(maximum) }
+    }
+
+    /// What a request asks for, or the default.
+    ///
+    /// # Errors
+    ///
+    /// When it asks for more than the maximum.
+    pub(crate) fn pick(self, limit: &'static str, asked: Option<u64>) -> Result<u64, LimitTooHigh> {
+        match asked {
+            Some(asked) if asked > self.maximum => {
+                Err(LimitTooHigh { limit, asked, maximum: self.maximum })
+            }
+            Some(asked) => Ok(asked),
+            None => Ok(self.default),
+        }
     }
 }
 
@@ -57,6 +98,7 @@ impl Default for Limits {
             ready_bytes: 1 << 30,
             // Of 65,530 that Linux gives a process; the pool of instances needs the others.
             ready_mappings: 32_768,
+            sessions: SessionSettings::default(),
         }
     }
 }
@@ -103,9 +145,9 @@ impl Limits {
     ///
     /// When it asks for more than the maximum.
     pub(crate) fn grant(&self, asked: &RequestedLimits) -> Result<Granted, LimitTooHigh> {
-        let timeout = pick("timeout_ms", asked.timeout_ms, self.timeout_ms)?;
-        let memory = pick("memory_bytes", asked.memory_bytes, self.memory_bytes)?;
-        let output = pick("output_bytes", asked.output_bytes, self.output_bytes)?;
+        let timeout = self.timeout_ms.pick("timeout_ms", asked.timeout_ms)?;
+        let memory = self.memory_bytes.pick("memory_bytes", asked.memory_bytes)?;
+        let output = self.output_bytes.pick("output_bytes", asked.output_bytes)?;
         let fuel = match asked.fuel {
             Some(asked) if asked > self.fuel_maximum => {
                 return Err(LimitTooHigh { limit: "fuel", asked, maximum: self.fuel_maximum });
@@ -128,14 +170,4 @@ impl Limits {
 pub(crate) struct Granted {
     pub(crate) call: CallLimits,
     pub(crate) output_bytes: usize,
-}
-
-fn pick(limit: &'static str, asked: Option<u64>, setting: Setting) -> Result<u64, LimitTooHigh> {
-    match asked {
-        Some(asked) if asked > setting.maximum => {
-            Err(LimitTooHigh { limit, asked, maximum: setting.maximum })
-        }
-        Some(asked) => Ok(asked),
-        None => Ok(setting.default),
-    }
 }

@@ -13,8 +13,8 @@ mod schema;
 
 use std::fmt;
 
-pub use decode::decode;
-pub use encode::{encode, encode_value};
+pub use decode::{decode, decode_session};
+pub use encode::{encode, encode_session, encode_session_value, encode_value};
 pub use schema::{Direction, schema};
 
 /// How values are written in JSON.
@@ -64,6 +64,8 @@ pub enum Reason {
     NoValue,
     /// The tag names another type.
     Tag,
+    /// In a session, null or a host value can be passed.
+    NoHostValue,
 }
 
 impl Reason {
@@ -75,6 +77,7 @@ impl Reason {
             Self::Notation => " (not a notation of this type)",
             Self::NoValue => " (no reference but null can be passed)",
             Self::Tag => " (the tag names another type)",
+            Self::NoHostValue => " (null, or a host value: {\"extern\": any JSON})",
         }
     }
 }

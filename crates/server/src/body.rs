@@ -42,6 +42,12 @@ pub(crate) struct Body {
     _room: Option<OwnedSemaphorePermit>,
 }
 
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 impl Bodies {
     /// At most `maximum` bytes a body, before and after decompressing, and about `memory` bytes for
     /// all that are being read or worked on; each has to arrive within `timeout`.
@@ -197,6 +203,8 @@ pub(crate) enum ContentType {
     Wasm,
     /// `text/wat`
     Wat,
+    /// `application/octet-stream`
+    Bytes,
     /// `application/x-www-form-urlencoded`, which curl says if nothing else is said.
     Form,
     /// None is given.
@@ -217,6 +225,8 @@ impl ContentType {
             Self::Wasm
         } else if is("text/wat") {
             Self::Wat
+        } else if is("application/octet-stream") {
+            Self::Bytes
         } else if is("application/x-www-form-urlencoded") {
             Self::Form
         } else {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use wasm_exec::{ClientKey, Exec, Name};
+use wasm_exec::{ClientKey, Exec, Name, SessionOwner};
 
 use crate::app::App;
 use crate::keys::Key;
@@ -80,6 +80,14 @@ impl Caller {
             Ok(name) if key.exec().sees(&name) => may_write(key, Some(&name)),
             Ok(_) => Ok(()),
             Err(_) => may_write(key, None),
+        }
+    }
+
+    /// Who its sessions are for.
+    pub(crate) fn session_owner(&self) -> SessionOwner {
+        match &self.key {
+            Some(key) => SessionOwner::Key(key.identity()),
+            None => SessionOwner::Client(self.client),
         }
     }
 

@@ -195,6 +195,11 @@ impl Key {
         &self.name
     }
 
+    /// What tells it from all other keys, also from a later one of the same name.
+    pub(crate) fn identity(&self) -> String {
+        self.hash.to_string()
+    }
+
     /// The service as the key's holder sees it.
     pub(crate) fn exec(&self) -> &Exec {
         &self.exec
@@ -204,13 +209,17 @@ impl Key {
         if let Some(rate) = self.rate {
             self.used.bucket.take(rate, rate::now()).map_err(rate_limited)?;
         }
-        let Need::Scope(scope) = need else { return Ok(()) };
+        let scope = match need {
+            Need::Nothing | Need::Key => return Ok(()),
+            Need::Scope(scope) => scope,
+            Need::Call => Scope::Call,
+        };
         if !self.has(scope) {
             let detail = format!("this needs a key with the scope `{scope}`, which yours lacks");
             return Err(Problem::new(Code::Forbidden, detail).with("scope", scope.as_str()));
         }
         match &self.quota {
-            Some(quota) if scope == Scope::Call => {
+            Some(quota) if need == Need::Call => {
                 self.used.spent.begin_call(quota, Instant::now()).map_err(quota_exceeded)
             }
             _ => Ok(()),

@@ -3,7 +3,7 @@
 //! Each route's counters are looked up once, so that counting a success is an atomic addition and a
 //! histogram's.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -13,6 +13,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+use wasm_exec::EndReason;
 
 use crate::routes::Route;
 
@@ -41,6 +43,14 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     pub(crate) refused_connections: Counter,
     ready_programs: Gauge,
+    sessions: Gauge,
+    sessions_made: Counter<u64, AtomicU64>,
+    sessions_ended: Family<ReasonLabel, Counter<u64, AtomicU64>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
 }
 
 #[derive(Debug)]
@@ -85,7 +95,23 @@ impl Metrics {
             "Programs that can be called without loading anything",
             ready_programs.clone(),
         );
-        Self { registry, requests, by_route, connections, refused_connections, ready_programs }
+        let sessions = Gauge::default();
+        registry.register("sessions", "Sessions that live", sessions.clone());
+        let sessions_made = Counter::<u64, AtomicU64>::default();
+        registry.register("sessions_made", "Sessions made", sessions_made.clone());
+        let sessions_ended = Family::<ReasonLabel, Counter<u64, AtomicU64>>::default();
+        registry.register("sessions_ended", "Sessions ended", sessions_ended.clone());
+        Self {
+            registry,
+            requests,
+            by_route,
+            connections,
+            refused_connections,
+            ready_programs,
+            sessions,
+            sessions_made,
+            sessions_ended,
+        }
     }
 
     /// Counts an answered request; `problem` is the code of its problem, if it has one.
@@ -103,6 +129,15 @@ impl Metrics {
     /// Everything, as text.
     pub(crate) fn text(&self, statistics: &wasm_exec::Statistics) -> String {
         self.ready_programs.set(i64::try_from(statistics.ready_programs).unwrap_or(i64::MAX));
+        let wasm_exec::SessionCounts { now, made, ended } = statistics.sessions;
+        self.sessions.set(i64::try_from(now).unwrap_or(i64::MAX));
+        // Counted elsewhere, and only copied here.
+        self.sessions_made.inner().store(made, Ordering::Relaxed);
+        for (reason, count) in EndReason::ALL.iter().zip(ended) {
+            let label = ReasonLabel { reason: reason.as_str() };
+            let counter = self.sessions_ended.get_or_create(&label);
+            counter.inner().store(count, Ordering::Relaxed);
+        }
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = encode(&mut text, &self.registry);

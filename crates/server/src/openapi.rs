@@ -8,7 +8,7 @@ use utoipa::OpenApi;
 
 use crate::Code;
 use crate::keys::Scope;
-use crate::routes::{call, health, index, limits, modules, original, problems};
+use crate::routes::{call, health, index, limits, modules, original, problems, sessions};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -21,6 +21,7 @@ use crate::routes::{call, health, index, limits, modules, original, problems};
         (name = "original", description = "The original three routes"),
         (name = "modules", description = "Registered modules"),
         (name = "calls", description = "Calling functions"),
+        (name = "sessions", description = "Stores that live between calls, with named instances"),
         (name = "operations", description = "About the server"),
     ),
     paths(
@@ -28,6 +29,12 @@ use crate::routes::{call, health, index, limits, modules, original, problems};
         modules::list_modules, modules::post_module, modules::get_module, modules::put_module,
         modules::delete_module, modules::download::get_wasm, modules::download::get_wat,
         call::call_function, call::call,
+        sessions::create_session, sessions::get_session, sessions::delete_session,
+        sessions::instances::create_instance, sessions::call::call_instance, sessions::call::call_session,
+        sessions::globals::get_global, sessions::globals::put_global,
+        sessions::globals::get_global_by_query, sessions::globals::put_global_by_query,
+        sessions::memories::get_memory, sessions::memories::put_memory,
+        sessions::memories::get_memory_by_query, sessions::memories::put_memory_by_query,
         index::get_index, index::get_openapi, limits::get_limits,
         problems::list_problems, problems::get_problem,
         health::get_health, health::get_readiness, health::get_metrics,
@@ -89,6 +96,28 @@ const WITH_CALL: &[Code] = &[
 const WITH_MODULE: &[Code] =
     &[Code::InvalidName, Code::UnknownModule, Code::ShuttingDown, Code::Internal];
 
+/// Problems of operations in a session.
+const WITH_SESSION: &[Code] = &[
+    Code::UnknownSession,
+    Code::SessionEnded,
+    Code::Overloaded,
+    Code::ShuttingDown,
+    Code::Internal,
+];
+
+/// Problems of operations that call a function of an instance, or start one.
+const WITH_SESSION_CALL: &[Code] = &[
+    Code::UnknownInstance,
+    Code::Trap,
+    Code::Timeout,
+    Code::MemoryLimit,
+    Code::StackOverflow,
+    Code::QuotaExceeded,
+];
+
+/// Problems of operations on what an instance exports.
+const WITH_EXPORT: &[Code] = &[Code::UnknownInstance, Code::UnknownExport];
+
 fn problems_of(operation: &str) -> Vec<&'static [Code]> {
     match operation {
         "run_wasm" => vec![WITH_BODY, WITH_WASM, WITH_CALL],
@@ -105,6 +134,38 @@ fn problems_of(operation: &str) -> Vec<&'static [Code]> {
         "list_modules" => vec![NEGOTIATED, &[Code::ShuttingDown, Code::Internal]],
         "get_problem" => vec![NEGOTIATED, &[Code::NotFound]],
         "get_readiness" => vec![&[Code::ShuttingDown, Code::Internal, Code::StorageFull]],
+        "create_session" => vec![NEGOTIATED, WITH_BODY, &[Code::LimitTooHigh]],
+        "get_session" => vec![NEGOTIATED, WITH_SESSION],
+        "delete_session" => vec![WITH_SESSION],
+        "create_instance" => vec![
+            NEGOTIATED,
+            WITH_BODY,
+            WITH_WASM,
+            WITH_SESSION,
+            WITH_SESSION_CALL,
+            &[Code::NameTaken, Code::LimitTooHigh],
+        ],
+        "call_instance" | "call_session" => vec![
+            NEGOTIATED,
+            WITH_BODY,
+            WITH_SESSION,
+            WITH_SESSION_CALL,
+            &[Code::UnknownFunction, Code::InvalidParams, Code::LimitTooHigh, Code::OutputLimit],
+        ],
+        "get_global" | "get_global_by_query" => vec![NEGOTIATED, WITH_SESSION, WITH_EXPORT],
+        "put_global" | "put_global_by_query" => vec![
+            NEGOTIATED,
+            WITH_BODY,
+            WITH_SESSION,
+            WITH_EXPORT,
+            &[Code::InvalidParams, Code::MemoryLimit],
+        ],
+        "get_memory" | "get_memory_by_query" => {
+            vec![NEGOTIATED, WITH_SESSION, WITH_EXPORT, &[Code::InvalidMemoryRange, Code::TooLarge]]
+        }
+        "put_memory" | "put_memory_by_query" => {
+            vec![WITH_BODY, WITH_SESSION, WITH_EXPORT, &[Code::InvalidMemoryRange]]
+        }
         "get_health" | "get_metrics" => vec![],
         _ => vec![NEGOTIATED],
     }
@@ -115,6 +176,20 @@ fn problems_of(operation: &str) -> Vec<&'static [Code]> {
 fn scope_of(operation: &str) -> Option<Option<Scope>> {
     match operation {
         "run_wasm" | "execute_module" | "call_function" | "call" => Some(Some(Scope::Call)),
+        "create_session"
+        | "get_session"
+        | "delete_session"
+        | "create_instance"
+        | "call_instance"
+        | "call_session"
+        | "get_global"
+        | "put_global"
+        | "get_global_by_query"
+        | "put_global_by_query"
+        | "get_memory"
+        | "put_memory"
+        | "get_memory_by_query"
+        | "put_memory_by_query" => Some(Some(Scope::Call)),
         "register_module" | "put_module" | "post_module" | "delete_module" => {
             Some(Some(Scope::Register))
         }

@@ -35,6 +35,8 @@ pub(crate) struct Problem {
     members: Map<String, Value>,
     /// When to try again, for those that a status tells to.
     retry_after: Option<Duration>,
+    /// The methods that a resource has, for one that lacks a method others of its kind have.
+    allow: Option<&'static str>,
     /// For the log only.
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -58,7 +60,7 @@ impl Problem {
             detail.truncate(detail.floor_char_boundary(MAXIMUM_DETAIL));
             detail.push('…');
         }
-        Self { code, detail, members: Map::new(), retry_after: None, cause: None }
+        Self { code, detail, members: Map::new(), retry_after: None, allow: None, cause: None }
     }
 
     /// The same as the answer to a call, which says how the call ended.
@@ -83,6 +85,12 @@ impl Problem {
     /// Says after how long it is worth trying again.
     pub(crate) fn retry_after(mut self, time: Duration) -> Self {
         self.retry_after = Some(time);
+        self
+    }
+
+    /// Says which methods there are.
+    pub(crate) fn allowing(mut self, methods: &'static str) -> Self {
+        self.allow = Some(methods);
         self
     }
 
@@ -115,6 +123,9 @@ impl Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             headers.insert(header::RETRY_AFTER, self.retry_after.map_or(RETRY_AFTER, in_seconds));
+        }
+        if let Some(methods) = self.allow {
+            headers.insert(header::ALLOW, HeaderValue::from_static(methods));
         }
         if self.code == Code::Unauthenticated {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

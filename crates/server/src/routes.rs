@@ -10,6 +10,7 @@ pub(crate) mod limits;
 pub(crate) mod modules;
 pub(crate) mod original;
 pub(crate) mod problems;
+pub(crate) mod sessions;
 mod source;
 
 use std::borrow::Cow;
@@ -51,6 +52,9 @@ routes! {
     CallFunction "call_function",
     CallInline "call",
     Modules "modules",
+    CallSession "call_session",
+    CreateInstance "create_instance",
+    Sessions "sessions",
     Other "other",
 }
 
@@ -58,9 +62,37 @@ impl Route {
     /// Whether it calls a function, so that every answer says how that ended.
     pub(crate) fn calls(self) -> bool {
         match self {
-            Self::RunWasm | Self::ExecuteModule | Self::CallFunction | Self::CallInline => true,
-            Self::RegisterModule | Self::Modules | Self::Other => false,
+            Self::RunWasm
+            | Self::ExecuteModule
+            | Self::CallFunction
+            | Self::CallInline
+            | Self::CallSession => true,
+            Self::RegisterModule
+            | Self::Modules
+            | Self::CreateInstance
+            | Self::Sessions
+            | Self::Other => false,
         }
+    }
+
+    /// Whether guests may run, so that it counts as a call.
+    pub(crate) fn runs_guests(self) -> bool {
+        self.calls() || self == Self::CreateInstance
+    }
+
+    /// The route of a request that has to do with sessions.
+    pub(crate) fn of_session(method: &Method, path: &str) -> Option<Self> {
+        let rest = path.strip_prefix("/v1/sessions")?;
+        if !rest.is_empty() && !rest.starts_with('/') {
+            return None;
+        }
+        let mut segments = rest.split('/').skip(2);
+        Some(match (segments.next(), segments.next(), segments.next()) {
+            (Some("call"), None, _) if method == Method::POST => Self::CallSession,
+            (Some("instances"), Some(_), Some("functions")) => Self::CallSession,
+            (Some("instances"), None, _) if method == Method::POST => Self::CreateInstance,
+            _ => Self::Sessions,
+        })
     }
 }
 
@@ -160,6 +192,31 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/modules/{module}/wasm", get(modules::get_wasm))
         .route("/v1/modules/{module}/wat", get(modules::get_wat))
         .route("/v1/modules/{module}/functions/{function}", post(hot))
+        .route("/v1/sessions", post(sessions::create_session))
+        .route("/v1/sessions/{id}", get(sessions::get_session).delete(sessions::delete_session))
+        .route("/v1/sessions/{id}/instances", post(sessions::instances::create_instance))
+        .route("/v1/sessions/{id}/call", post(sessions::call::call_session))
+        .route(
+            "/v1/sessions/{id}/instances/{name}/functions/{function}",
+            post(sessions::call::call_instance),
+        )
+        .route(
+            "/v1/sessions/{id}/instances/{name}/globals/{global}",
+            get(sessions::globals::get_global).put(sessions::globals::put_global),
+        )
+        .route(
+            "/v1/sessions/{id}/instances/{name}/globals",
+            get(sessions::globals::get_global_by_query).put(sessions::globals::put_global_by_query),
+        )
+        .route(
+            "/v1/sessions/{id}/instances/{name}/memories/{memory}",
+            get(sessions::memories::get_memory).put(sessions::memories::put_memory),
+        )
+        .route(
+            "/v1/sessions/{id}/instances/{name}/memories",
+            get(sessions::memories::get_memory_by_query)
+                .put(sessions::memories::put_memory_by_query),
+        )
         .route("/healthz", get(health::get_health))
         .route("/readyz", get(health::get_readiness))
         .route("/metrics", get(health::get_metrics))

@@ -98,7 +98,7 @@ impl Service {
             Some(hot) => hot.route(),
             None if head.uri.path() == "/register" => Route::RegisterModule,
             None if head.uri.path().starts_with("/v1/modules") => Route::Modules,
-            None => Route::Other,
+            None => Route::of_session(&head.method, head.uri.path()).unwrap_or(Route::Other),
         };
         let origin = match self.app.access.check(&head.uri, &head.headers) {
             Ok(origin) => origin,
@@ -113,7 +113,7 @@ impl Service {
             Ok(request) => request,
             Err(problem) => return Answered::refused(route, problem),
         };
-        let (caller, admitted) = self.admit(origin.is_some(), hot.is_some(), head);
+        let (caller, admitted) = self.admit(origin.is_some(), route.runs_guests(), head);
         let caller = caller.from(client.map(|client| client.key));
         let mut response = match (admitted, hot) {
             (Ok(()), Some(hot)) => {

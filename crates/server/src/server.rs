@@ -190,6 +190,7 @@ impl Server {
         }
         shutdown.await;
         self.app.shut_down();
+        self.app.exec.end_sessions();
         working.shutdown().await;
         self.connections.finish();
         if tokio::time::timeout(self.drain, self.connections.ended()).await.is_err() {

@@ -78,7 +78,7 @@ impl InProcess {
 
     pub(super) fn engines(&self, profile: Profile) -> wasmtime::Result<&Engines> {
         let engines = match profile {
-            Profile::Fast => &self.fast,
+            Profile::Fast | Profile::Session => &self.fast,
             Profile::Metered => &self.metered,
         };
         get_or_make(engines, || Engines::new(&self.config, profile))

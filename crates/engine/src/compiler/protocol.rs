@@ -220,7 +220,7 @@ impl JobHeader {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut frame = Vec::with_capacity(Self::BYTES);
         frame.push(match self.profile {
-            Profile::Fast => 0,
+            Profile::Fast | Profile::Session => 0,
             Profile::Metered => 1,
         });
         frame.extend(self.cpu_seconds.to_le_bytes());

@@ -6,12 +6,15 @@
 
 use std::fmt::Write;
 
-use wasmtime::{ExternType, FuncType, MemoryType, Mutability, RefType, TableType, ValType};
+use wasmtime::{
+    ExternType, FuncType, GlobalType, MemoryType, Mutability, RefType, TableType, ValType,
+};
 
+use crate::describe::Item;
 use crate::value::ValueType;
 
 /// Whether `found` may be given where `wanted` is imported.
-pub(super) fn matches(found: &ExternType, wanted: &ExternType) -> bool {
+pub(crate) fn matches(found: &ExternType, wanted: &ExternType) -> bool {
     match (found, wanted) {
         (ExternType::Func(found), ExternType::Func(wanted)) => found.matches(wanted),
         (ExternType::Global(found), ExternType::Global(wanted)) => {
@@ -49,7 +52,7 @@ fn within((minimum, maximum): Limits, (wanted_minimum, wanted_maximum): Limits) 
 }
 
 /// The kind's name: `function`, `table`, `memory`, `global` or `tag`.
-pub(super) fn kind(ty: &ExternType) -> &'static str {
+pub(crate) fn kind(ty: &ExternType) -> &'static str {
     match ty {
         ExternType::Func(_) => "function",
         ExternType::Global(_) => "global",
@@ -59,20 +62,65 @@ pub(super) fn kind(ty: &ExternType) -> &'static str {
     }
 }
 
+/// Whether a live memory or table of type `found`, with so many pages or elements now, may be given
+/// where `wanted` is imported. What it began with does not matter any more.
+pub(crate) fn matches_live(found: &ExternType, size: Option<u64>, wanted: &ExternType) -> bool {
+    match (found, wanted, size) {
+        (ExternType::Table(found), ExternType::Table(wanted), Some(size)) => {
+            found.is_64() == wanted.is_64()
+                && RefType::eq(found.element(), wanted.element())
+                && within((size, found.maximum()), (wanted.minimum(), wanted.maximum()))
+        }
+        (ExternType::Memory(found), ExternType::Memory(wanted), Some(size)) => {
+            found.is_64() == wanted.is_64()
+                && found.is_shared() == wanted.is_shared()
+                && found.page_size() == wanted.page_size()
+                && within((size, found.maximum()), (wanted.minimum(), wanted.maximum()))
+        }
+        _ => matches(found, wanted),
+    }
+}
+
+/// A type in the syntax of the text format, of a live memory or table with the size it has now.
+pub(crate) fn describe_live(ty: &ExternType, size: Option<u64>) -> String {
+    match size {
+        Some(size) => format!("{}, now of size {size}", describe(ty)),
+        None => describe(ty),
+    }
+}
+
+/// A type for a description.
+pub(crate) fn item(ty: &ExternType) -> Item {
+    let types = |types: &mut dyn Iterator<Item = ValType>| {
+        types.map(|ty| ValueType::from(&ty).to_string()).collect()
+    };
+    match ty {
+        ExternType::Func(ty) => {
+            Item::Function { params: types(&mut ty.params()), results: types(&mut ty.results()) }
+        }
+        ExternType::Global(ty) => Item::Global(global(ty)),
+        ExternType::Table(ty) => Item::Table(table(ty)),
+        ExternType::Memory(ty) => Item::Memory(memory(ty)),
+        ExternType::Tag(ty) => Item::Tag(signature(ty.ty()).trim_start().to_owned()),
+    }
+}
+
 /// A type in the syntax of the text format: `(func (param i32) (result i32))`.
-pub(super) fn describe(ty: &ExternType) -> String {
+pub(crate) fn describe(ty: &ExternType) -> String {
     match ty {
         ExternType::Func(ty) => format!("(func{})", signature(ty)),
-        ExternType::Global(ty) => {
-            let content = ValueType::from(ty.content());
-            match ty.mutability() {
-                Mutability::Const => format!("(global {content})"),
-                Mutability::Var => format!("(global (mut {content}))"),
-            }
-        }
-        ExternType::Table(ty) => table(ty),
-        ExternType::Memory(ty) => memory(ty),
+        ExternType::Global(ty) => format!("(global {})", global(ty)),
+        ExternType::Table(ty) => format!("(table {})", table(ty)),
+        ExternType::Memory(ty) => format!("(memory {})", memory(ty)),
         ExternType::Tag(ty) => format!("(tag{})", signature(ty.ty())),
+    }
+}
+
+fn global(ty: &GlobalType) -> String {
+    let content = ValueType::from(ty.content());
+    match ty.mutability() {
+        Mutability::Const => content.to_string(),
+        Mutability::Var => format!("(mut {content})"),
     }
 }
 
@@ -95,18 +143,17 @@ fn signature(ty: &FuncType) -> String {
 
 fn table(ty: &TableType) -> String {
     let element = ValueType::from(&ValType::Ref(ty.element().clone()));
-    format!("(table {} {element})", limits(ty.is_64(), ty.minimum(), ty.maximum()))
+    format!("{} {element}", limits(ty.is_64(), ty.minimum(), ty.maximum()))
 }
 
 fn memory(ty: &MemoryType) -> String {
-    let mut text = format!("(memory {}", limits(ty.is_64(), ty.minimum(), ty.maximum()));
+    let mut text = limits(ty.is_64(), ty.minimum(), ty.maximum());
     if ty.is_shared() {
         text.push_str(" shared");
     }
     if ty.page_size() != 1 << 16 {
         let _ = write!(text, " (pagesize {})", ty.page_size());
     }
-    text.push(')');
     text
 }
 

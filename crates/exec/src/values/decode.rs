@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use wasm_exec_engine::{Value, ValueType, Values};
+use wasm_exec_engine::{SessionValue, Value, ValueType, Values};
 
 use super::{InvalidParams, Reason, Style, float};
 
@@ -19,6 +19,41 @@ pub fn decode(
     types: &[ValueType],
     style: Style,
 ) -> Result<Values, InvalidParams> {
+    each(params, types, |json, ty| decode_value(json, ty, style))
+}
+
+/// Decodes the parameters of a call in a session, where host values can be passed.
+///
+/// # Errors
+///
+/// As [`decode`].
+pub fn decode_session(
+    params: &[&RawValue],
+    types: &[ValueType],
+) -> Result<Vec<SessionValue>, InvalidParams> {
+    each(params, types, |json, ty| match ty {
+        ValueType::Reference { heap: "extern" | "any", .. } if json != "null" => {
+            let host: Host<'_> = serde_json::from_str(json).map_err(|_| Reason::NoHostValue)?;
+            Ok(SessionValue::Extern(host.r#extern.get().into()))
+        }
+        ty => decode_plain(json, ty, Style::Plain).map(SessionValue::Plain),
+    })
+}
+
+/// `{"extern": 1}` and its like.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Host<'a> {
+    #[serde(borrow)]
+    r#extern: &'a RawValue,
+}
+
+/// Decodes each parameter by its type.
+fn each<C: FromIterator<T>, T>(
+    params: &[&RawValue],
+    types: &[ValueType],
+    decode: impl Fn(&str, ValueType) -> Result<T, Reason>,
+) -> Result<C, InvalidParams> {
     if params.len() != types.len() {
         return Err(InvalidParams::Count { expected: types.len(), found: params.len() });
     }
@@ -27,7 +62,7 @@ pub fn decode(
         .zip(types)
         .enumerate()
         .map(|(index, (param, ty))| {
-            decode_value(param.get(), *ty, style).map_err(|reason| InvalidParams::Value {
+            decode(param.get(), *ty).map_err(|reason| InvalidParams::Value {
                 index,
                 expected: ty.to_string(),
                 found: quote(param.get()),

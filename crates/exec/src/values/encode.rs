@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use wasm_exec_engine::Value;
+use wasm_exec_engine::{SessionValue, Value};
 
 use super::{Style, float};
 
@@ -16,6 +16,26 @@ pub fn encode(results: &[Value], style: Style, json: &mut String) {
         encode_value(*value, style, json);
     }
     json.push(']');
+}
+
+/// Appends the JSON array of the results of a call in a session.
+pub fn encode_session(results: &[SessionValue], json: &mut String) {
+    json.push('[');
+    for (index, value) in results.iter().enumerate() {
+        if index > 0 {
+            json.push(',');
+        }
+        encode_session_value(value, json);
+    }
+    json.push(']');
+}
+
+/// Appends the JSON of one value of a session.
+pub fn encode_session_value(value: &SessionValue, json: &mut String) {
+    match value {
+        SessionValue::Plain(value) => plain(*value, json),
+        SessionValue::Extern(text) => append(json, format_args!("{{\"extern\":{text}}}")),
+    }
 }
 
 /// Appends the JSON of one value.

@@ -58,6 +58,8 @@ pub(crate) enum Need {
     Key,
     /// A key with this scope.
     Scope(Scope),
+    /// A key with the scope of calls, and a call of its quota.
+    Call,
 }
 
 impl Need {
@@ -65,6 +67,9 @@ impl Need {
     /// known to need less needs the scope of those who change things.
     pub(crate) fn of(method: &Method, path: &str, calls: bool) -> Self {
         if calls {
+            return Self::Call;
+        }
+        if path == "/v1/sessions" || path.starts_with("/v1/sessions/") {
             return Self::Scope(Scope::Call);
         }
         if path == "/metrics" {
@@ -93,6 +98,7 @@ mod tests {
     #[test]
     fn what_requests_need() {
         const REGISTER: Need = Need::Scope(Scope::Register);
+        const CALL: Need = Need::Scope(Scope::Call);
         for (method, path, need) in [
             (Method::GET, "/", Need::Nothing),
             (Method::HEAD, "/healthz", Need::Nothing),
@@ -102,6 +108,9 @@ mod tests {
             (Method::GET, "/nothing", Need::Key),
             (Method::OPTIONS, "/v1/call", Need::Key),
             (Method::GET, "/metrics", Need::Scope(Scope::Admin)),
+            (Method::POST, "/v1/sessions", CALL),
+            (Method::GET, "/v1/sessions/id", CALL),
+            (Method::POST, "/v1/sessionsx", REGISTER),
             (Method::POST, "/register", REGISTER),
             (Method::PUT, "/v1/modules/m", REGISTER),
             (Method::POST, "/v1/modules", REGISTER),
@@ -111,7 +120,7 @@ mod tests {
         ] {
             assert_eq!(Need::of(&method, path, false), need, "{method} {path}");
         }
-        assert_eq!(Need::of(&Method::POST, "/", true), Need::Scope(Scope::Call));
+        assert_eq!(Need::of(&Method::POST, "/", true), Need::Call);
     }
 
     #[test]

@@ -48,6 +48,12 @@ codes! {
         "No module is registered under this name or digest.";
     UnknownFunction "unknown-function" NOT_FOUND "Unknown function"
         "The module exports no function of this name. The member `exports` lists those that it does.";
+    UnknownSession "unknown-session" NOT_FOUND "Unknown session"
+        "There is no session of this id, it ended more than ten minutes ago, or another key made it.";
+    UnknownInstance "unknown-instance" NOT_FOUND "Unknown instance"
+        "The session has no instance of this name. `GET /v1/sessions/{id}` lists those that it has.";
+    UnknownExport "unknown-export" NOT_FOUND "Unknown export"
+        "The instance exports nothing of this name and kind. The detail says what was looked for.";
     NotFound "not-found" NOT_FOUND "Not found"
         "There is nothing at this path.";
     MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "Method not allowed"
@@ -57,9 +63,11 @@ codes! {
     RequestTimeout "request-timeout" REQUEST_TIMEOUT "Request timeout"
         "The client sent its request too slowly.";
     NameTaken "name-taken" CONFLICT "Name taken"
-        "The name is registered with other content, or its label is in use in the other way (with or without versions). Names keep their content until they are deleted.";
+        "The name is registered with other content, or its label is in use in the other way (with or without versions). Names keep their content until they are deleted. In a session: it has an instance of this name, for as long as it lives.";
     InUse "in-use" CONFLICT "In use"
         "The module was not registered without a name, and others still use it.";
+    SessionEnded "session-ended" GONE "Session ended"
+        "The session was there and has ended. The member `reason` says why: `deleted`, `idle`, or `timeout`.";
     TooLarge "too-large" PAYLOAD_TOO_LARGE "Too large"
         "The request or the module has more bytes than are accepted. The member `maximum` says how many are.";
     UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "Unsupported media type"
@@ -78,6 +86,8 @@ codes! {
         "The parameters are not what the function takes. The members `index` and `expected` say which one and what it should be.";
     InvalidName "invalid-name" UNPROCESSABLE_ENTITY "Invalid name"
         "The name does not follow the grammar `[namespace:]label[@version]`.";
+    InvalidMemoryRange "invalid-memory-range" UNPROCESSABLE_ENTITY "Invalid memory range"
+        "The bytes are not within the memory. The members `offset`, `length` and `size` say what was asked for and what there is.";
     LimitTooHigh "limit-too-high" UNPROCESSABLE_ENTITY "Limit too high"
         "The request asks for more than the operator allows. `GET /v1/limits` lists the maxima.";
     Trap "trap" UNPROCESSABLE_ENTITY "The guest trapped"

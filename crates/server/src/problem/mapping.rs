@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use wasm_exec::{
-    CompileError, DeleteError, Error, GraphError, InvalidModule, InvalidParams, LimitExceeded,
-    LinkError, NameTakenReason, RegisterError, RegistryError, SourceError, StorageError,
+    CompileError, DeleteError, EndReason, Error, GraphError, InvalidModule, InvalidParams,
+    LimitExceeded, LinkError, MemoryRange, NameTakenReason, RegisterError, RegistryError,
+    SessionError, SessionLinkError, SourceError, StorageError,
 };
 
 use super::{Code, Problem};
@@ -57,10 +58,71 @@ impl From<Error> for Problem {
             Error::Limit(error) => problem(Code::LimitTooHigh)
                 .with("limit", error.limit)
                 .with("maximum", error.maximum),
+            Error::Session(error) => session(*error, detail),
             Error::Overloaded => problem(Code::Overloaded),
             Error::Internal(cause) => internal(cause),
         }
     }
+}
+
+fn session(error: SessionError, detail: String) -> Problem {
+    let problem = |code| Problem::new(code, detail.clone());
+    match error {
+        SessionError::Unknown => problem(Code::UnknownSession),
+        SessionError::Ended(EndReason::ShuttingDown) => problem(Code::ShuttingDown),
+        SessionError::Ended(
+            reason @ (EndReason::Deleted | EndReason::Idle | EndReason::Timeout),
+        ) => problem(Code::SessionEnded).with("reason", reason.as_str()),
+        SessionError::TooMany { maximum } => problem(Code::RateLimited).with("maximum", maximum),
+        SessionError::InstanceName(_) => problem(Code::InvalidName),
+        SessionError::NameTaken(name) => problem(Code::NameTaken).with("name", name),
+        SessionError::UnknownInstance(name) => {
+            problem(Code::UnknownInstance).with("instance", shortened(name))
+        }
+        SessionError::UnknownExport { name, kind, found } => {
+            let problem = problem(Code::UnknownExport);
+            let problem = problem.with("export", shortened(name)).with("expected", kind);
+            match found {
+                Some(found) => problem.with("found", found),
+                None => problem,
+            }
+        }
+        SessionError::Link(error) => session_link(error, detail),
+        SessionError::TooManyInstances { what, asked: _, maximum } => {
+            problem(Code::LimitTooHigh).with("limit", what).with("maximum", maximum)
+        }
+        SessionError::Immutable(_) => problem(Code::MethodNotAllowed).allowing("GET, HEAD"),
+        SessionError::Range(MemoryRange::OutOfBounds { offset, length, size }) => {
+            let problem = problem(Code::InvalidMemoryRange);
+            problem.with("offset", offset).with("length", length).with("size", size)
+        }
+        SessionError::Range(MemoryRange::TooLong { length, maximum }) => {
+            problem(Code::TooLarge).with("size", length).with("maximum", maximum)
+        }
+    }
+}
+
+fn session_link(error: SessionLinkError, detail: String) -> Problem {
+    let problem = Problem::new(Code::LinkError, detail);
+    let import = |module: String, name: String| json!({ "module": module, "name": name });
+    match error {
+        SessionLinkError::NoSource { module, name, expected }
+        | SessionLinkError::NoExport { module, name, expected, from: _ } => {
+            problem.with("import", import(module, name)).with("expected", expected)
+        }
+        SessionLinkError::Mismatch { module, name, expected, found, from: _ } => problem
+            .with("import", import(module, name))
+            .with("expected", expected)
+            .with("found", found),
+        SessionLinkError::Unused { module } => problem.with("link", module),
+    }
+}
+
+/// A name that a client made up, of which a problem repeats only so much.
+fn shortened(mut name: String) -> String {
+    const MAXIMUM: usize = 200;
+    name.truncate(name.floor_char_boundary(MAXIMUM));
+    name
 }
 
 fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Problem {

@@ -248,7 +248,11 @@ where
 }
 
 async fn answer(app: &App, caller: &Caller, call: Call<'_>) -> Handled {
-    let answer = run(app, caller, call).await?;
+    answered(run(app, caller, call).await?)
+}
+
+/// The answer to a call that was made.
+pub(crate) fn answered(answer: Answer) -> Handled {
     let results = match answer.result {
         Ok(results) => results,
         Err(failure) => return Err(failed(failure, answer.module, answer.usage)),

@@ -58,6 +58,14 @@ pub(crate) struct Limits {
     compile_cpu_ms: Fixed,
     /// Memory to compile a module, in bytes.
     compile_memory_bytes: Fixed,
+    /// Sessions that there may be.
+    sessions: Fixed,
+    /// Sessions that one key may have, or one client where there are no keys.
+    sessions_per_client: Fixed,
+    /// For how long a session may be idle, in milliseconds.
+    session_idle_timeout_ms: Limit,
+    /// Instances of a session, those of linked modules included, and as many memories.
+    session_instances: Fixed,
     /// What a module, or one of its functions, may have to be compiled at all.
     module: BTreeMap<&'static str, Fixed>,
 }
@@ -94,6 +102,10 @@ pub(crate) async fn get_limits(
         compile_timeout_ms: milliseconds(engine.compile_timeout),
         compile_cpu_ms: milliseconds(engine.compile_cpu),
         compile_memory_bytes: Fixed { maximum: engine.compile_memory_bytes },
+        sessions: fixed(limits.sessions.sessions),
+        sessions_per_client: fixed(limits.sessions.per_client),
+        session_idle_timeout_ms: setting(limits.sessions.idle_timeout_ms),
+        session_instances: fixed(limits.sessions.instances),
         module: engine
             .module_limits
             .iter()

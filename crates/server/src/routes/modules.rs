@@ -2,7 +2,7 @@
 
 mod description;
 pub(crate) mod download;
-mod request;
+pub(crate) mod request;
 
 use axum::extract::State;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -14,7 +14,7 @@ use crate::caller::Caller;
 use crate::negotiation::accepts;
 use crate::problem::Problem;
 use crate::reply::{self, Handled};
-pub(crate) use description::{Description, Summary};
+pub(crate) use description::{Description, Export, Summary};
 use request::{ListRequest, RegisterBody, read_registration};
 
 pub(crate) use download::{get_wasm, get_wat};

@@ -185,7 +185,7 @@ async fn call_tagged(
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     match ContentType::of(headers) {
         ContentType::Json | ContentType::Missing | ContentType::Form => Ok(()),
-        ContentType::Wasm | ContentType::Wat | ContentType::Other => {
+        ContentType::Wasm | ContentType::Wat | ContentType::Bytes | ContentType::Other => {
             Err(body::unsupported(headers, "application/json"))
         }
     }

@@ -88,33 +88,39 @@ where
     deserializer.deserialize_seq(List(PhantomData))
 }
 
-/// Import module → name or digest. A key that comes twice is refused: one of the two would be
-/// ignored silently.
-#[derive(Debug, Default)]
-pub(crate) struct LinkMap(pub(crate) Vec<(String, String)>);
+/// Import module → what satisfies it, mostly a name or a digest. A key that comes twice is refused:
+/// one of the two would be ignored silently.
+#[derive(Debug)]
+pub(crate) struct LinkMap<T = String>(pub(crate) Vec<(String, T)>);
+
+impl<T> Default for LinkMap<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
 
 /// How many links a request may have.
 pub(crate) const MAXIMUM_LINKS: usize = 1024;
 
-impl<'de> Deserialize<'de> for LinkMap {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for LinkMap<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(LinkVisitor)
+        deserializer.deserialize_map(LinkVisitor(PhantomData))
     }
 }
 
-struct LinkVisitor;
+struct LinkVisitor<T>(PhantomData<T>);
 
-impl<'de> Visitor<'de> for LinkVisitor {
-    type Value = LinkMap;
+impl<'de, T: Deserialize<'de>> Visitor<'de> for LinkVisitor<T> {
+    type Value = LinkMap<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object of import modules and the modules that satisfy them")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<LinkMap, A::Error> {
-        let mut links: Vec<(String, String)> = Vec::new();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<LinkMap<T>, A::Error> {
+        let mut links: Vec<(String, T)> = Vec::new();
         let mut seen = std::collections::HashSet::new();
-        while let Some((import, module)) = map.next_entry::<String, String>()? {
+        while let Some((import, module)) = map.next_entry::<String, T>()? {
             if !seen.insert(import.clone()) {
                 return Err(serde::de::Error::custom(format!("duplicate link {import:?}")));
             }

@@ -61,7 +61,7 @@ struct Link {
 
 /// Something a module exports.
 #[derive(Debug, Serialize, ToSchema)]
-struct Export {
+pub(crate) struct Export {
     name: String,
     #[serde(flatten)]
     item: Typed,

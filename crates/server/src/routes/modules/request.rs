@@ -150,12 +150,13 @@ pub(super) async fn read_registration(
     Ok((wasm, links))
 }
 
-fn unknown(name: &str, expected: &str) -> Problem {
+/// The problem of a query that has a parameter of this name.
+pub(crate) fn unknown(name: &str, expected: &str) -> Problem {
     Problem::invalid_request(format!("query: unknown parameter {name:?}, expected {expected}"))
 }
 
 /// A query's parameters, in order.
-fn pairs(query: Option<&str>) -> Result<Vec<(String, String)>, Problem> {
+pub(crate) fn pairs(query: Option<&str>) -> Result<Vec<(String, String)>, Problem> {
     let mut pairs = Vec::new();
     for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         if pairs.len() == MAXIMUM_LINKS {

@@ -1,0 +1,393 @@
+//! The store of a session, and what is done in it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use wasmtime::{Extern, Instance, Memory, RootScope, Store, Val};
+
+use super::link::{self, Source};
+use super::share::Mappings;
+use super::{LinkedProgram, ModuleId, NamedInstance, NewInstance, SessionError, SessionLink};
+use super::{SessionShare, SessionValue, value};
+use crate::Trap;
+use crate::call::CallError;
+use crate::config::SessionLimits;
+use crate::failure;
+use crate::limiter::Limiter;
+use crate::module::Footprint;
+use crate::outcome::{Failure, Usage};
+use crate::program::{Instantiate, Node};
+use crate::store::{self, SessionIsOver, State};
+use crate::value::placeholder;
+
+/// How the guest's part of some work in a session ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionOutcome<T> {
+    /// What came of it, or why nothing did. What a frame's `node` says means nothing here.
+    pub result: Result<T, Failure>,
+    /// The modules of the backtrace's frames, in their order.
+    pub modules: Vec<ModuleId>,
+    /// What it used; `None` when it ended before any guest code could run.
+    pub usage: Option<Usage>,
+}
+
+/// Bytes outside of a memory were asked for, or more than may be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MemoryRange {
+    /// The memory ends before.
+    #[error("{length} bytes at offset {offset} are not in the memory, which has {size}")]
+    OutOfBounds {
+        /// Where they begin.
+        offset: u64,
+        /// How many they are.
+        length: u64,
+        /// How many bytes the memory has.
+        size: u64,
+    },
+    /// More than may be read at once.
+    #[error("{length} bytes are more than the {maximum} that can be read at once")]
+    TooLong {
+        /// How many were asked for.
+        length: u64,
+        /// How many can be.
+        maximum: u64,
+    },
+}
+
+/// The store of a session.
+pub(super) struct Live {
+    store: Store<State>,
+    limits: SessionLimits,
+    /// Every module that has an instance.
+    modules: Vec<(wasmtime::Module, ModuleId)>,
+    instances: usize,
+    memories: usize,
+    mappings: Mappings,
+}
+
+impl Live {
+    pub(super) fn new(store: Store<State>, limits: SessionLimits, share: &SessionShare) -> Self {
+        let (modules, mappings) = (Vec::new(), Mappings::new(share));
+        Self { store, limits, modules, instances: 0, memories: 0, mappings }
+    }
+
+    /// Begins some work in the store.
+    pub(super) fn begin(&mut self, timeout: std::time::Duration) {
+        store::begin(&mut self.store, timeout);
+    }
+
+    pub(super) fn limiter(&self) -> &Limiter {
+        self.store.data().limiter()
+    }
+
+    pub(super) fn timed_out(&self) -> bool {
+        self.store.data().timed_out()
+    }
+
+    pub(super) async fn instantiate(
+        &mut self,
+        names: &RwLock<HashMap<Box<str>, Arc<NamedInstance>>>,
+        new: NewInstance,
+    ) -> Result<SessionOutcome<()>, SessionError> {
+        let known = |name: &str| {
+            let names = names.read().unwrap_or_else(PoisonError::into_inner);
+            names.get(name).map(|instance| instance.instance)
+        };
+        if known(&new.name).is_some() {
+            return Err(SessionError::NameTaken(new.name));
+        }
+        let sources = link::resolve(&new.module, &new.links, &known, &mut self.store)?;
+        self.count(&new)?;
+        let made = self.make(&new, sources).await;
+        let result = made.map(|instance| {
+            let NewInstance { name, module, id, .. } = new;
+            let instance = Arc::new(NamedInstance { instance, id, module });
+            let mut names = names.write().unwrap_or_else(PoisonError::into_inner);
+            names.insert(name.into(), instance);
+        });
+        self.outcome(result, true)
+    }
+
+    /// Counts what a new instance takes, those of what it links to included.
+    fn count(&mut self, new: &NewInstance) -> Result<(), SessionError> {
+        let mut needs = Needs::default();
+        needs.add(new.module.root(), &self.modules);
+        let mut seen = HashSet::new();
+        for linked in linked(new) {
+            for (node, id) in linked.program.nodes.iter().zip(&linked.nodes) {
+                if seen.insert(*id) {
+                    needs.add(&node.module, &self.modules);
+                }
+            }
+        }
+        let maximum = self.limits.instances;
+        let checked = |what, asked| match asked <= maximum {
+            true => Ok(asked),
+            false => Err(SessionError::TooMany { what, asked, maximum }),
+        };
+        let instances = checked("instances", self.instances + needs.instances)?;
+        let memories = checked("memories", self.memories + needs.memories)?;
+        let limiter = self.store.data_mut().limiter_mut();
+        limiter.take_overhead(needs.bytes).map_err(|_| SessionError::Overloaded)?;
+        let mapped = self.mappings.take(needs.modules, needs.memories);
+        mapped.map_err(|_| SessionError::Overloaded)?;
+        (self.instances, self.memories) = (instances, memories);
+        Ok(())
+    }
+
+    /// Makes the instances of what is linked, dependencies first, each once; then the new one.
+    async fn make(
+        &mut self,
+        new: &NewInstance,
+        sources: Vec<Source>,
+    ) -> wasmtime::Result<Instance> {
+        let mut made: HashMap<ModuleId, Instance> = HashMap::new();
+        for linked in linked(new) {
+            let mut nodes: Vec<Instance> = Vec::with_capacity(linked.nodes.len());
+            for (node, id) in linked.program.nodes.iter().zip(&linked.nodes) {
+                let instance = match made.get(id) {
+                    Some(instance) => *instance,
+                    None => {
+                        self.know(&node.module, *id);
+                        self.make_node(node, &nodes).await?
+                    }
+                };
+                made.insert(*id, instance);
+                nodes.push(instance);
+            }
+        }
+        let imports = sources
+            .into_iter()
+            .map(|source| match source {
+                Source::Live(export) => Ok(export),
+                Source::Later(id, export) => made
+                    .get(&id)
+                    .and_then(|instance| instance.get_module_export(&mut self.store, &export))
+                    .ok_or_else(missing),
+            })
+            .collect::<wasmtime::Result<Vec<Extern>>>()?;
+        self.know(new.module.root(), new.id);
+        Instance::new_async(&mut self.store, new.module.root(), &imports).await
+    }
+
+    async fn make_node(&mut self, node: &Node, earlier: &[Instance]) -> wasmtime::Result<Instance> {
+        match &node.instantiate {
+            Instantiate::Alone(pre) => pre.instantiate_async(&mut self.store).await,
+            Instantiate::Linked(sources) => {
+                let imports = sources
+                    .iter()
+                    .map(|source| {
+                        earlier[source.node]
+                            .get_module_export(&mut self.store, &source.export)
+                            .ok_or_else(missing)
+                    })
+                    .collect::<wasmtime::Result<Vec<Extern>>>()?;
+                Instance::new_async(&mut self.store, &node.module, &imports).await
+            }
+        }
+    }
+
+    /// Notes a module, so that backtraces can name it.
+    fn know(&mut self, module: &wasmtime::Module, id: ModuleId) {
+        if !self.modules.iter().any(|(known, _)| wasmtime::Module::same(known, module)) {
+            self.modules.push((module.clone(), id));
+        }
+    }
+
+    pub(super) async fn call(
+        &mut self,
+        instance: Instance,
+        name: &str,
+        params: &[SessionValue],
+    ) -> Result<SessionOutcome<Vec<SessionValue>>, SessionError> {
+        // References are rooted for this call only, so that what guests drop can be collected.
+        let mut scope = RootScope::new(&mut self.store);
+        let function = instance.get_func(&mut scope, name);
+        let function = function.ok_or_else(|| unknown("function", name))?;
+        let ty = function.ty(&scope);
+        let mut given = Vec::with_capacity(params.len());
+        if params.len() != ty.params().len() {
+            return Err(SessionError::Values);
+        }
+        for (param, ty) in params.iter().zip(ty.params()) {
+            match value::to_wasmtime(param, &ty, &mut scope).await {
+                Ok(Some(param)) => given.push(param),
+                Ok(None) => return Err(SessionError::Values),
+                Err(error) => {
+                    drop(scope);
+                    return self.outcome(Err(error), false);
+                }
+            }
+        }
+        let mut results: Vec<Val> = ty.results().map(|ty| placeholder(&ty)).collect();
+        let called = function.call_async(&mut scope, &given, &mut results).await;
+        let results = called.and_then(|()| {
+            results.iter().map(|result| value::from_wasmtime(result, &mut scope)).collect()
+        });
+        drop(scope);
+        self.outcome(results, true)
+    }
+
+    pub(super) fn global(
+        &mut self,
+        instance: Instance,
+        name: &str,
+    ) -> Result<SessionValue, SessionError> {
+        let mut scope = RootScope::new(&mut self.store);
+        let global = instance.get_global(&mut scope, name);
+        let global = global.ok_or_else(|| unknown("global", name))?;
+        let value = global.get(&mut scope);
+        value::from_wasmtime(&value, &mut scope).map_err(SessionError::Engine)
+    }
+
+    pub(super) async fn set_global(
+        &mut self,
+        instance: Instance,
+        name: &str,
+        value: &SessionValue,
+    ) -> Result<SessionOutcome<()>, SessionError> {
+        let mut scope = RootScope::new(&mut self.store);
+        let global = instance.get_global(&mut scope, name);
+        let global = global.ok_or_else(|| unknown("global", name))?;
+        let ty = global.ty(&scope);
+        if ty.mutability() == wasmtime::Mutability::Const {
+            return Err(SessionError::Immutable(name.to_owned()));
+        }
+        let value = value::to_wasmtime(value, ty.content(), &mut scope).await;
+        let set = match value {
+            Ok(Some(value)) => global.set(&mut scope, value),
+            Ok(None) => return Err(SessionError::Values),
+            Err(error) => Err(error),
+        };
+        drop(scope);
+        self.outcome(set, false)
+    }
+
+    pub(super) fn read_memory(
+        &mut self,
+        instance: Instance,
+        name: &str,
+        (offset, length): (u64, Option<u64>),
+        maximum: u64,
+    ) -> Result<Vec<u8>, SessionError> {
+        let memory = self.memory(instance, name)?;
+        let data = memory.data(&self.store);
+        let length = length.unwrap_or_else(|| (data.len() as u64).saturating_sub(offset));
+        let range = range(offset, length, data.len())?;
+        if length > maximum {
+            return Err(MemoryRange::TooLong { length, maximum }.into());
+        }
+        Ok(data[range].to_vec())
+    }
+
+    pub(super) fn write_memory(
+        &mut self,
+        instance: Instance,
+        name: &str,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), SessionError> {
+        let memory = self.memory(instance, name)?;
+        let data = memory.data_mut(&mut self.store);
+        let range = range(offset, bytes.len() as u64, data.len())?;
+        data[range].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn memory(&mut self, instance: Instance, name: &str) -> Result<Memory, SessionError> {
+        let memory = instance.get_memory(&mut self.store, name);
+        memory.ok_or_else(|| unknown("memory", name))
+    }
+
+    /// What a guest's result, or its failure, means to the caller.
+    fn outcome<T>(
+        &self,
+        result: wasmtime::Result<T>,
+        ran: bool,
+    ) -> Result<SessionOutcome<T>, SessionError> {
+        let limiter = self.limiter();
+        let usage = Usage {
+            wall: self.store.data().elapsed(),
+            fuel: None,
+            memory_bytes: limiter.peak_memory() as u64,
+            growth_refused: limiter.refused(),
+        };
+        let result = match result {
+            Ok(value) => Ok(value),
+            Err(error) if error.is::<SessionIsOver>() => return Err(SessionError::Ended),
+            Err(error) => {
+                let failure = failure::of(error, limiter, |module| self.place_of(module));
+                Err(failure.map_err(|error| match error {
+                    CallError::Overloaded => SessionError::Overloaded,
+                    CallError::Parameters => SessionError::Values,
+                    CallError::Engine(error) => SessionError::Engine(error),
+                })?)
+            }
+        };
+        let modules = self.modules_of(result.as_ref().err());
+        Ok(SessionOutcome { result, modules, usage: ran.then_some(usage) })
+    }
+
+    fn place_of(&self, module: &wasmtime::Module) -> usize {
+        let found =
+            self.modules.iter().position(|(known, _)| wasmtime::Module::same(known, module));
+        // Only noted modules are in the store.
+        found.unwrap_or(self.modules.len())
+    }
+
+    fn modules_of(&self, failure: Option<&Failure>) -> Vec<ModuleId> {
+        let trap: Option<&Trap> = failure.and_then(Failure::trap);
+        let frames = trap.map_or(&[][..], |trap| &trap.backtrace);
+        let module = |place: usize| self.modules.get(place).map(|(_, id)| *id);
+        frames.iter().filter_map(|frame| module(frame.node)).collect()
+    }
+}
+
+/// What new instances take besides their guests' memory.
+#[derive(Default)]
+struct Needs {
+    instances: usize,
+    memories: usize,
+    /// Those that the session does not have yet.
+    modules: usize,
+    bytes: usize,
+}
+
+impl Needs {
+    fn add(&mut self, module: &wasmtime::Module, known: &[(wasmtime::Module, ModuleId)]) {
+        let Footprint { loaded, instance } = Footprint::of(module);
+        self.instances += 1;
+        self.memories += module.resources_required().num_memories as usize;
+        self.bytes += instance;
+        if !known.iter().any(|(known, _)| wasmtime::Module::same(known, module)) {
+            self.modules += 1;
+            self.bytes += loaded;
+        }
+    }
+}
+
+/// The programs that a new instance links to.
+fn linked(new: &NewInstance) -> impl Iterator<Item = &LinkedProgram> {
+    new.links.values().filter_map(|link| match link {
+        SessionLink::Instance(_) => None,
+        SessionLink::Program(linked) => Some(linked),
+    })
+}
+
+fn missing() -> wasmtime::Error {
+    wasmtime::format_err!("a linked export is missing")
+}
+
+fn unknown(kind: &'static str, name: &str) -> SessionError {
+    SessionError::UnknownExport { name: name.to_owned(), kind }
+}
+
+/// The bytes from `offset` on as a range within `size`.
+fn range(offset: u64, length: u64, size: usize) -> Result<std::ops::Range<usize>, MemoryRange> {
+    let end = offset.checked_add(length).filter(|end| *end <= size as u64);
+    match end {
+        // Both are at most `size`.
+        Some(end) => Ok(offset as usize..end as usize),
+        None => Err(MemoryRange::OutOfBounds { offset, length, size: size as u64 }),
+    }
+}

@@ -1,0 +1,96 @@
+//! What sessions have together, at most: all of them, and those of one client.
+
+use std::sync::Arc;
+
+use crate::limiter::{Exhausted, GuestMemory};
+
+/// How many memory mappings all sessions may have, of the 65,530 that Linux gives a process. Programs
+/// that are ready have their own bound, and the pools of ordinary calls need some thousands.
+const MAXIMUM_MAPPINGS: usize = 16_384;
+
+/// Mappings of a store: its stack and the guard below, and a garbage-collected heap like a memory.
+const STORE_MAPPINGS: usize = 2 + MEMORY_MAPPINGS;
+
+/// Mappings of a memory: what is in use, what is reserved, and what it was initialised from. The 4 GiB
+/// of address space that each reserves are bounded by this as well.
+const MEMORY_MAPPINGS: usize = 3;
+
+/// Mappings of a loaded module: its code, its data, and the rest of its image.
+const MODULE_MAPPINGS: usize = 3;
+
+/// What some sessions may have together: half of what all sessions have, which is half of what all
+/// guests have.
+#[derive(Clone, Debug)]
+pub struct SessionShare {
+    pub(super) memory: Arc<GuestMemory>,
+    /// Mappings, counted as memory is.
+    mappings: Arc<GuestMemory>,
+}
+
+impl SessionShare {
+    /// What all sessions have.
+    pub(crate) fn of_all(guests: &Arc<GuestMemory>) -> Self {
+        Self {
+            memory: Arc::new(GuestMemory::half(guests)),
+            mappings: Arc::new(GuestMemory::of(MAXIMUM_MAPPINGS)),
+        }
+    }
+
+    /// Half of it, for one client.
+    pub(crate) fn half(&self) -> Self {
+        Self {
+            memory: Arc::new(GuestMemory::half(&self.memory)),
+            mappings: Arc::new(GuestMemory::half(&self.mappings)),
+        }
+    }
+}
+
+/// The mappings of one session, given back when it is dropped.
+pub(super) struct Mappings {
+    share: Arc<GuestMemory>,
+    taken: usize,
+}
+
+impl Mappings {
+    pub(super) fn new(share: &SessionShare) -> Self {
+        Self { share: Arc::clone(&share.mappings), taken: 0 }
+    }
+
+    /// Takes what so many more modules and memories need.
+    pub(super) fn take(&mut self, modules: usize, memories: usize) -> Result<(), Exhausted> {
+        let store = if self.taken == 0 { STORE_MAPPINGS } else { 0 };
+        let more = store + modules * MODULE_MAPPINGS + memories * MEMORY_MAPPINGS;
+        self.share.take(more)?;
+        self.taken += more;
+        Ok(())
+    }
+}
+
+impl Drop for Mappings {
+    fn drop(&mut self) {
+        self.share.give(self.taken);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_client_leaves_half_to_the_others() {
+        let guests = Arc::new(GuestMemory::of(1 << 20));
+        let all = SessionShare::of_all(&guests);
+        let (one, two) = (all.half(), all.half());
+        let mut first = Mappings::new(&one);
+        first.take(1_000, 1_000).unwrap();
+        assert!(first.take(1_000, 1_000).is_err(), "half of all is 8,192");
+        let mut second = Mappings::new(&two);
+        second.take(1_000, 1_000).unwrap();
+        drop(first);
+        assert!(Mappings::new(&one).take(1_000, 1_000).is_ok());
+        assert!(one.memory.take(1 << 18).is_ok());
+        assert!(one.memory.take(1).is_err());
+        assert!(two.memory.take(1 << 18).is_ok());
+        assert!(guests.take(1 << 19).is_ok(), "sessions leave half to calls");
+    }
+}

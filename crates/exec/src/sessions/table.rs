@@ -1,0 +1,429 @@
+//! Which sessions there are, who has them, and which have ended why.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use wasm_exec_engine::{Session, SessionShare};
+
+use super::{SessionError, SessionOwner, SessionRef};
+use crate::error::Error;
+use crate::limits::{Granted, SessionSettings};
+
+/// For how long it is told what ended a session.
+const ENDED_LAST: Duration = Duration::from_secs(600);
+
+/// Of how many sessions it is told.
+const REMEMBERED_ENDED: usize = 10_000;
+
+/// How long nobody looks for idle sessions, at least: one may end so much late.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What ended a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// Somebody deleted it.
+    Deleted,
+    /// Nobody used it for as long as it may be idle.
+    Idle,
+    /// One of its calls took too long.
+    Timeout,
+    /// The server shuts down.
+    ShuttingDown,
+}
+
+impl EndReason {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Deleted, Self::Idle, Self::Timeout, Self::ShuttingDown];
+
+    /// The stable name, in kebab case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deleted => "deleted",
+            Self::Idle => "idle",
+            Self::Timeout => "timeout",
+            Self::ShuttingDown => "shutting-down",
+        }
+    }
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Deleted => "it was deleted",
+            Self::Idle => "nobody used it for too long",
+            Self::Timeout => "one of its calls took too long",
+            Self::ShuttingDown => "the server is shutting down",
+        })
+    }
+}
+
+/// How many sessions there are and were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionCounts {
+    /// Those that there are.
+    pub now: usize,
+    /// Those that were made.
+    pub made: u64,
+    /// Those that ended, in the order of [`EndReason::ALL`].
+    pub ended: [u64; EndReason::ALL.len()],
+}
+
+/// The sessions of a server. A handle: clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Sessions {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: SessionSettings,
+    table: Mutex<Table>,
+    /// Something may expire earlier than was known, or nothing any more.
+    sooner: Arc<Notify>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.sooner.notify_one();
+    }
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    sessions: HashMap<String, Arc<Entry>>,
+    /// Places that are taken, those of sessions that are being made included.
+    taken: usize,
+    by_owner: HashMap<SessionOwner, Owned>,
+    ended: HashMap<String, Ended>,
+    /// The ended ones in their order.
+    order: VecDeque<String>,
+    counts: SessionCounts,
+    shutting_down: bool,
+    swept: bool,
+}
+
+/// What one owner has.
+#[derive(Debug)]
+struct Owned {
+    sessions: usize,
+    share: SessionShare,
+}
+
+#[derive(Debug)]
+struct Ended {
+    owner: SessionOwner,
+    reason: EndReason,
+    at: Instant,
+}
+
+/// A session, and what is kept with it.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    session: Session,
+    limits: Granted,
+    idle_timeout: Duration,
+    used: Mutex<Used>,
+    place: Place,
+}
+
+#[derive(Debug)]
+struct Used {
+    /// Requests that are at it.
+    now: usize,
+    last: Instant,
+}
+
+/// One of the places for sessions, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    owner: SessionOwner,
+    /// What the owner's sessions may have together; `None` is what all may have.
+    share: Option<SessionShare>,
+    shared: Weak<Shared>,
+}
+
+impl Place {
+    pub(crate) fn share(&self) -> Option<&SessionShare> {
+        self.share.as_ref()
+    }
+}
+
+/// A session that a request is at: it does not expire meanwhile.
+#[derive(Debug)]
+pub(crate) struct InUse {
+    id: String,
+    entry: Arc<Entry>,
+    sessions: Sessions,
+}
+
+impl Entry {
+    pub(crate) fn new(
+        session: Session,
+        limits: Granted,
+        idle_timeout: Duration,
+        place: Place,
+    ) -> Self {
+        let used = Mutex::new(Used { now: 0, last: Instant::now() });
+        Self { session, limits, idle_timeout, used, place }
+    }
+
+    /// When it ends if nobody uses it until then; `None` while somebody does.
+    fn expires(&self) -> Option<Instant> {
+        let used = lock(&self.used);
+        (used.now == 0).then(|| used.last + self.idle_timeout)
+    }
+
+    /// Whether somebody else's is asked for.
+    fn is_hidden_from(&self, owner: &SessionOwner) -> bool {
+        hides(&self.place.owner, owner)
+    }
+}
+
+/// Whether what one made is hidden from another: without keys, whoever knows an id may use it.
+fn hides(owner: &SessionOwner, other: &SessionOwner) -> bool {
+    match (owner, other) {
+        (SessionOwner::Client(_), SessionOwner::Client(_)) => false,
+        (owner, other) => owner != other,
+    }
+}
+
+impl Sessions {
+    pub(crate) fn new(settings: SessionSettings) -> Self {
+        let (table, sooner) = (Mutex::default(), Arc::default());
+        Self { shared: Arc::new(Shared { settings, table, sooner }) }
+    }
+
+    /// Takes a place for one more session. `share` makes what an owner's sessions have together.
+    ///
+    /// # Errors
+    ///
+    /// When there are as many as there may be, of this owner or of all.
+    pub(crate) fn reserve(
+        &self,
+        owner: SessionOwner,
+        share: impl FnOnce() -> SessionShare,
+    ) -> Result<Place, Error> {
+        let SessionSettings { sessions, per_client, .. } = self.shared.settings;
+        let mut table = self.table();
+        if table.shutting_down {
+            return Err(SessionError::Ended(EndReason::ShuttingDown).into());
+        }
+        if table.taken >= sessions {
+            return Err(Error::Overloaded);
+        }
+        let share = match &owner {
+            SessionOwner::Client(None) => None,
+            owner => {
+                let owned = table.by_owner.entry(owner.clone());
+                let owned = owned.or_insert_with(|| Owned { sessions: 0, share: share() });
+                if owned.sessions >= per_client {
+                    return Err(SessionError::TooMany { maximum: per_client }.into());
+                }
+                owned.sessions += 1;
+                Some(owned.share.clone())
+            }
+        };
+        table.taken += 1;
+        Ok(Place { owner, share, shared: Arc::downgrade(&self.shared) })
+    }
+
+    /// Adds a session, which its maker is at.
+    pub(crate) fn add(&self, id: String, entry: Entry) -> InUse {
+        let entry = Arc::new(entry);
+        let used = InUse::new(id.clone(), Arc::clone(&entry), self.clone());
+        let mut table = self.table();
+        table.counts.made += 1;
+        table.sessions.insert(id, entry);
+        if !std::mem::replace(&mut table.swept, true) {
+            let sooner = Arc::clone(&self.shared.sooner);
+            tokio::spawn(sweep(Arc::downgrade(&self.shared), sooner));
+        }
+        if table.shutting_down {
+            // It began meanwhile, and did not see this one.
+            drop(table);
+            self.end(&used.id, EndReason::ShuttingDown);
+        }
+        self.shared.sooner.notify_one();
+        used
+    }
+
+    /// A session of those that `asked` may see.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of this id, or it has ended.
+    pub(crate) fn find(&self, asked: SessionRef<'_>) -> Result<InUse, SessionError> {
+        let mut table = self.table();
+        if let Some(entry) = table.sessions.get(asked.id) {
+            if entry.is_hidden_from(asked.owner) {
+                return Err(SessionError::Unknown);
+            }
+            return Ok(InUse::new(asked.id.to_owned(), Arc::clone(entry), self.clone()));
+        }
+        table.forget(Instant::now());
+        match table.ended.get(asked.id) {
+            Some(ended) if !hides(&ended.owner, asked.owner) => {
+                Err(SessionError::Ended(ended.reason))
+            }
+            _ => Err(SessionError::Unknown),
+        }
+    }
+
+    /// Ends a session, if it has not ended yet; a call that runs is interrupted.
+    pub(crate) fn end(&self, id: &str, reason: EndReason) {
+        let ended = self.table().end(id, reason, Instant::now());
+        // Dropped without the table's lock, which its place takes.
+        drop(ended);
+    }
+
+    /// Ends all sessions, and lets none begin.
+    pub(crate) fn shut_down(&self) {
+        let mut table = self.table();
+        table.shutting_down = true;
+        let ids: Vec<String> = table.sessions.keys().cloned().collect();
+        let now = Instant::now();
+        let ended: Vec<_> =
+            ids.iter().filter_map(|id| table.end(id, EndReason::ShuttingDown, now)).collect();
+        drop(table);
+        drop(ended);
+    }
+
+    pub(crate) fn counts(&self) -> SessionCounts {
+        let table = self.table();
+        SessionCounts { now: table.sessions.len(), ..table.counts }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        lock(&self.shared.table)
+    }
+}
+
+impl Table {
+    fn end(&mut self, id: &str, reason: EndReason, now: Instant) -> Option<Arc<Entry>> {
+        let entry = self.sessions.remove(id)?;
+        entry.session.end();
+        let owner = entry.place.owner.clone();
+        self.ended.insert(id.to_owned(), Ended { owner, reason, at: now });
+        self.order.push_back(id.to_owned());
+        self.counts.ended[reason as usize] += 1;
+        self.forget(now);
+        Some(entry)
+    }
+
+    /// Forgets what ended too long ago, or is too much to remember.
+    fn forget(&mut self, now: Instant) {
+        while let Some(oldest) = self.order.front() {
+            let old = self
+                .ended
+                .get(oldest)
+                .is_none_or(|ended| now.saturating_duration_since(ended.at) >= ENDED_LAST);
+            if !old && self.order.len() <= REMEMBERED_ENDED {
+                break;
+            }
+            self.ended.remove(oldest);
+            self.order.pop_front();
+        }
+    }
+
+    /// Ends what has been idle for too long, and says when the next may be.
+    fn expire(&mut self, now: Instant) -> (Vec<Arc<Entry>>, Option<Instant>) {
+        let mut due = Vec::new();
+        let mut next: Option<Instant> = None;
+        for (id, entry) in &self.sessions {
+            match entry.expires() {
+                Some(expires) if expires <= now => due.push(id.clone()),
+                // Whoever is at it takes its life from the end of that on.
+                expires => {
+                    let expires = expires.unwrap_or(now + entry.idle_timeout);
+                    next = Some(next.map_or(expires, |next| next.min(expires)));
+                }
+            }
+        }
+        let ended = due.iter().filter_map(|id| self.end(id, EndReason::Idle, now)).collect();
+        (ended, next)
+    }
+}
+
+/// Ends idle sessions for as long as there is a table of them.
+async fn sweep(shared: Weak<Shared>, sooner: Arc<Notify>) {
+    loop {
+        let now = Instant::now();
+        let Some(strong) = shared.upgrade() else { return };
+        let (ended, next) = lock(&strong.table).expire(now);
+        // Nothing is kept alive while this sleeps.
+        drop((ended, strong));
+        match next.map(|next| next.max(now + PAUSE)) {
+            Some(next) => {
+                // Whichever comes first, it looks again.
+                let _ = tokio::time::timeout_at(next.into(), sooner.notified()).await;
+            }
+            None => sooner.notified().await,
+        }
+    }
+}
+
+impl InUse {
+    fn new(id: String, entry: Arc<Entry>, sessions: Sessions) -> Self {
+        lock(&entry.used).now += 1;
+        Self { id, entry, sessions }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) fn session(&self) -> &Session {
+        &self.entry.session
+    }
+
+    pub(super) fn limits(&self) -> Granted {
+        self.entry.limits
+    }
+
+    pub(super) fn idle_timeout(&self) -> Duration {
+        self.entry.idle_timeout
+    }
+
+    /// Ends the session, if it has not ended yet.
+    pub(super) fn end(&self, reason: EndReason) {
+        self.sessions.end(&self.id, reason);
+    }
+
+    /// Why the session has ended.
+    pub(super) fn ended(&self) -> SessionError {
+        // What ends otherwise is in the table before its calls can see it.
+        self.end(EndReason::Timeout);
+        let ended = self.sessions.table().ended.get(&self.id).map(|ended| ended.reason);
+        SessionError::Ended(ended.unwrap_or(EndReason::Timeout))
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        let mut used = lock(&self.entry.used);
+        used.now -= 1;
+        used.last = Instant::now();
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        let mut table = lock(&shared.table);
+        table.taken -= 1;
+        if let Some(owned) = table.by_owner.get_mut(&self.owner) {
+            owned.sessions -= 1;
+            if owned.sessions == 0 {
+                table.by_owner.remove(&self.owner);
+            }
+        }
+    }
+}
+
+/// Nothing that is done under these locks panics half-way.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
