@@ -83,6 +83,40 @@ async fn an_import_of_another_type_is_refused_with_what_was_found() {
 }
 
 #[tokio::test]
+async fn function_types_are_compared_as_they_are_declared() {
+    let server = Server::start().await;
+    let provider = r#"
+        (module
+          (type $open (sub (func)))
+          (type $below (sub $open (func)))
+          (rec (type $first (func)) (type (struct)))
+          (func (export "open") (type $open))
+          (func (export "below") (type $below))
+          (func (export "first") (type $first)))"#;
+    server.put("/v1/modules/p").wat(provider).await.created();
+    let import = |name: &str, ty: &str| {
+        let wat = format!(r#"(module {ty} (import "p" "{name}" (func (type $t))))"#);
+        server.post("/v1/modules?link=p=p").wat(wat)
+    };
+    for (name, ty) in [
+        ("open", "(type $t (sub (func)))"),
+        ("below", "(type $t (sub (func)))"),
+        ("below", "(type $o (sub (func))) (type $t (sub $o (func)))"),
+        ("first", "(rec (type $t (func)) (type (struct)))"),
+    ] {
+        import(name, ty).await.created();
+    }
+    for (name, ty) in [
+        ("open", "(type $t (func))"),
+        ("open", "(type $o (sub (func))) (type $t (sub $o (func)))"),
+        ("first", "(type $t (func))"),
+        ("first", "(rec (type (struct)) (type $t (func)))"),
+    ] {
+        import(name, ty).await.problem(422, "link-error");
+    }
+}
+
+#[tokio::test]
 async fn a_link_that_no_import_uses_is_refused() {
     let server = Server::start().await;
     server.put("/v1/modules/p").wat(PROVIDER).await.created();

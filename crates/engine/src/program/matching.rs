@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use wasmtime::{
-    ExternType, FuncType, GlobalType, MemoryType, Mutability, RefType, TableType, ValType,
+    ExternType, FuncType, GlobalType, HeapType, MemoryType, Mutability, RefType, TableType, ValType,
 };
 
 use crate::describe::Item;
@@ -16,7 +16,7 @@ use crate::value::ValueType;
 /// Whether `found` may be given where `wanted` is imported.
 pub(crate) fn matches(found: &ExternType, wanted: &ExternType) -> bool {
     match (found, wanted) {
-        (ExternType::Func(found), ExternType::Func(wanted)) => found.matches(wanted),
+        (ExternType::Func(found), ExternType::Func(wanted)) => is_subtype(found, wanted),
         (ExternType::Global(found), ExternType::Global(wanted)) => {
             found.mutability() == wanted.mutability()
                 && match wanted.mutability() {
@@ -38,6 +38,13 @@ pub(crate) fn matches(found: &ExternType, wanted: &ExternType) -> bool {
         (ExternType::Tag(found), ExternType::Tag(wanted)) => FuncType::eq(found.ty(), wanted.ty()),
         _ => false,
     }
+}
+
+/// Whether a function type is another, or was declared to be a subtype of it: `FuncType::matches`
+/// looks at parameters and results alone, which is not enough where types are in groups.
+fn is_subtype(found: &FuncType, wanted: &FuncType) -> bool {
+    let heap_type = |ty: &FuncType| HeapType::ConcreteFunc(ty.clone());
+    heap_type(found).matches(&heap_type(wanted))
 }
 
 type Limits = (u64, Option<u64>);
