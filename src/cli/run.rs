@@ -141,6 +141,7 @@ async fn call(args: &RunArgs) -> Result<(Answer, Files), RunError> {
         target: Target::Inline { wasm: root.wasm, links },
         function: &args.function,
         params: &params.iter().map(Box::as_ref).collect::<Vec<_>>(),
+        memory: None,
         limits: RequestedLimits { fuel: args.fuel, ..RequestedLimits::default() },
         style: Style::Plain,
         client: None,

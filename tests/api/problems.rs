@@ -43,7 +43,11 @@ async fn provoke(server: &Server, code: Code) -> Response {
         Code::UnknownFunction => call("nothing", json!({})).await,
         Code::UnknownSession => server.get("/v1/sessions/nobody").await,
         Code::UnknownInstance => sessions::calling_an_instance_that_is_not_there(server).await,
-        Code::UnknownExport => sessions::asking_for_what_is_not_exported(server).await,
+        Code::UnknownExport => {
+            let memory = json!({ "read": [{ "memory": "nothing", "offset": 0, "length": 1 }] });
+            let path = "/v1/modules/unruly/functions/fine";
+            server.post(path).json(json!({ "memory": memory })).await
+        }
         Code::NotFound => server.get("/nothing").await,
         Code::MethodNotAllowed => server.delete("/healthz").await,
         Code::NotAcceptable => server.get("/v1/limits").header("accept", "image/png").await,
@@ -64,8 +68,19 @@ async fn provoke(server: &Server, code: Code) -> Response {
         Code::CompileLimit => wasm::compiling_for_too_long().await,
         Code::LinkError => server.put("/v1/modules/twice").wasm(bytes(TWICE_HEX)).await,
         Code::InvalidParams => server.post("/v1/modules/utils/functions/double").await,
+        Code::InvalidMemoryRange => {
+            let memory = json!({ "write": [{ "offset": 65_536, "utf8": "a" }] });
+            let path = "/v1/modules/unruly/functions/fine";
+            server.post(path).json(json!({ "memory": memory })).await
+        }
+        Code::NoAllocator => {
+            let wat = r#"(module (memory (export "memory") 1)
+                (func (export "f") (param i32 i32)))"#;
+            let params = json!([{ "utf8": "a" }]);
+            let body = json!({ "wat": wat, "function": "f", "params": params });
+            server.post("/v1/call").json(body).await
+        }
         Code::InvalidName => put("a%2Fb", DOUBLE).await,
-        Code::InvalidMemoryRange => sessions::reading_past_the_end_of_a_memory(server).await,
         Code::LimitTooHigh => call("fine", json!({ "timeout_ms": 60_001 })).await,
         Code::Trap => call("trap", json!({})).await,
         Code::Timeout => call("loop", json!({ "timeout_ms": 1 })).await,

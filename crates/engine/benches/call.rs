@@ -33,6 +33,14 @@ const TWICE: &str = r#"(module
   (import "utils" "double" (func $double (param i32) (result i32)))
   (func (export "double") (param i32) (result i32) (call $double (local.get 0))))"#;
 
+/// The host provides the memory that it imports.
+const HOST_MEMORY: &str = r#"(module
+  (import "env" "memory" (memory 17))
+  (func (export "double") (param i32) (result i32)
+    (i32.store (i32.const 1024) (local.get 0))
+    (i32.store (i32.const 1048500) (local.get 0))
+    (i32.mul (local.get 0) (i32.const 2))))"#;
+
 const LIMITS: CallLimits =
     CallLimits { timeout: Duration::from_secs(1), memory_bytes: 64 << 20, fuel: None };
 
@@ -85,6 +93,7 @@ fn calls(criterion: &mut Criterion) {
     let bench = Bench { runtime, engine: Arc::new(engine) };
     bench.measure(criterion, "no memory", &bench.alone(DOUBLE, &LIMITS), LIMITS);
     bench.measure(criterion, "mem17", &bench.alone(MEM17, &LIMITS), LIMITS);
+    bench.measure(criterion, "host memory", &bench.alone(HOST_MEMORY, &LIMITS), LIMITS);
     let linked = bench.program(vec![
         GraphNode { module: bench.module(DOUBLE, &LIMITS), links: Vec::new() },
         GraphNode { module: bench.module(TWICE, &LIMITS), links: vec![("utils".into(), 0)] },

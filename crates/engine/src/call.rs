@@ -6,6 +6,7 @@ use std::time::Instant;
 use smallvec::SmallVec;
 use wasmtime::{Extern, Instance, Store, Val};
 
+use crate::access::{Access, AccessError, InvalidAccess, MemoryReads, ReadRoom};
 use crate::config::CallLimits;
 use crate::failure;
 use crate::limiter::{GuestMemory, Limiter};
@@ -27,6 +28,9 @@ pub enum CallError {
     /// A parameter has another type than the function's, or there are too many or too few.
     #[error("the parameters are not those of the function")]
     Parameters,
+    /// What is wanted of memories is not possible.
+    #[error(transparent)]
+    Access(#[from] InvalidAccess),
     /// The engine failed.
     #[error("the engine failed")]
     Engine(#[source] wasmtime::Error),
@@ -49,6 +53,8 @@ pub(crate) struct Call {
     pub(crate) limits: CallLimits,
     pub(crate) table_elements: usize,
     pub(crate) guests: Arc<GuestMemory>,
+    /// What is done with memories besides; mostly nothing.
+    access: Option<Box<(Access, ReadRoom)>>,
 }
 
 impl Call {
@@ -71,7 +77,19 @@ impl Call {
             .ok_or(CallError::Parameters)?;
         let results = function.result_types.iter().map(value::placeholder).collect();
         let export = function.export;
-        Ok(Self { program, export, params, results, limits, table_elements, guests })
+        Ok(Self { program, export, params, results, limits, table_elements, guests, access: None })
+    }
+
+    /// Puts bytes into memories before, and takes some out after.
+    pub(crate) fn access(
+        &mut self,
+        function: &Function,
+        access: Access,
+        room: &ReadRoom,
+    ) -> Result<(), InvalidAccess> {
+        access.check(&self.program, function.params(), function.results())?;
+        self.access = Some(Box::new((access, room.clone())));
+        Ok(())
     }
 
     /// Runs the call to its end. The future yields at the end of each slice.
@@ -92,6 +110,10 @@ impl Call {
     ) -> Result<Outcome, CallError> {
         let mut instances = Instances::new();
         let result = self.guest(store, &mut instances).await;
+        let memory = match self.access {
+            None => None,
+            Some(_) => Box::pin(self.read_memory(store, &instances, result.as_ref().err())).await,
+        };
         let limiter = store.data().limiter();
         let usage = Usage {
             wall: started.elapsed(),
@@ -104,10 +126,27 @@ impl Call {
             Err(error) => Err(failure::of(error, limiter, |module| self.node_of(module))?),
         };
         // Only an initial memory that does not fit ends a call before any guest code runs.
-        let ran = !instances.is_empty()
+        let ran = instances.len() > self.program.host_instances()
             || !matches!(result, Err(Failure::MemoryLimit { trap: None, .. }));
         let usage = ran.then_some(usage);
-        Ok(Outcome { result, usage })
+        Ok(Outcome { result, usage, memory })
+    }
+
+    /// Takes out of memories what is wanted, whether the function returned or not. If what was to be
+    /// put in does not fit, the call was never begun, and there is nothing to look at.
+    async fn read_memory(
+        &self,
+        store: &mut Store<State>,
+        instances: &Instances,
+        error: Option<&wasmtime::Error>,
+    ) -> Option<MemoryReads> {
+        let (access, room) = self.access.as_deref()?;
+        let refused = error.and_then(|error| error.downcast_ref::<AccessError>());
+        if let Some(AccessError::Range(_)) = refused {
+            return None;
+        }
+        let results = if error.is_none() { Some(&*self.results) } else { None };
+        access.end(store, self.program.reach(instances), results, room).await
     }
 
     fn store(
@@ -129,6 +168,10 @@ impl Call {
         store: &mut Store<State>,
         instances: &mut Instances,
     ) -> wasmtime::Result<Vec<Value>> {
+        if let Some(host) = &self.program.host {
+            // Boxed, since it is rare and the future of a call is moved.
+            instances.push(Box::pin(host.pre.instantiate_async(&mut *store)).await?);
+        }
         for node in &self.program.nodes {
             let instance = match &node.instantiate {
                 Instantiate::Alone(pre) => pre.instantiate_async(&mut *store).await,
@@ -136,7 +179,7 @@ impl Call {
                     let imports: Vec<Extern> = sources
                         .iter()
                         .map(|source| {
-                            instances[source.node]
+                            instances[source.instance]
                                 .get_module_export(&mut *store, &source.export)
                                 .ok_or_else(|| wasmtime::format_err!("a linked export is missing"))
                         })
@@ -151,6 +194,10 @@ impl Call {
             .and_then(|root| root.get_module_export(&mut *store, &self.export))
             .and_then(Extern::into_func)
             .ok_or_else(|| wasmtime::format_err!("the function's export is missing"))?;
+        if let Some((access, _)) = self.access.as_deref() {
+            let reach = self.program.reach(instances);
+            Box::pin(access.begin(&mut *store, reach, &mut self.params)).await?;
+        }
         function.call_async(&mut *store, &self.params, &mut self.results).await?;
         self.results.iter().map(|result| value::from_wasmtime(result, &mut *store)).collect()
     }

@@ -2,6 +2,7 @@
 
 use wasmtime::{GcHeapOutOfMemory, PoolConcurrencyLimitError, ThrownException, WasmBacktrace};
 
+use crate::access::AccessError;
 use crate::call::CallError;
 use crate::limiter::{Exhausted, Limiter, NoRoom};
 use crate::outcome::{Failure, Frame, Trap, TrapKind, shorten};
@@ -20,6 +21,11 @@ pub(crate) fn of(
 ) -> Result<Failure, CallError> {
     if error.is::<TimeIsUp>() {
         return Ok(Failure::Timeout);
+    }
+    match error.downcast_ref::<AccessError>() {
+        Some(AccessError::Range(range)) => return Ok(Failure::MemoryRange(*range)),
+        Some(AccessError::Allocator(pointer)) => return Ok(Failure::BadPointer(*pointer)),
+        None => {}
     }
     if error.is::<PoolConcurrencyLimitError>() || error.is::<Exhausted>() {
         return Err(CallError::Overloaded);

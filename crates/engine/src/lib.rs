@@ -26,6 +26,7 @@
 //! # }
 //! ```
 
+mod access;
 mod admission;
 mod artifact;
 mod background;
@@ -52,6 +53,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
 
+use access::ReadRoom;
 use admission::{Admission, Full, Place};
 use artifact::Artifact;
 use background::Background;
@@ -62,6 +64,10 @@ use door::Refusal;
 use limiter::GuestMemory;
 use ticker::Ticker;
 
+pub use access::{
+    Access, BadPointer, BytesParam, InvalidAccess, MemoryName, MemoryRange, MemoryReads, Quantity,
+    Read, ReadOutcome, Write,
+};
 pub use artifact::{ArtifactStore, WasmId};
 pub use call::{CallError, Values};
 pub use compiler::{CompileError, Confinement, WorkerError, run_compile_worker};
@@ -74,8 +80,8 @@ pub use module::{Cost, Module};
 pub use outcome::{Failure, Frame, Outcome, Trap, TrapKind, Usage};
 pub use program::{Function, GraphNode, LinkError, Program};
 pub use session::{
-    LinkedProgram, MemoryRange, ModuleId, NamedInstance, NewInstance, Session, SessionError,
-    SessionLink, SessionLinkError, SessionOutcome, SessionShare, SessionValue,
+    LinkedProgram, MemoryBounds, ModuleId, NamedInstance, NewInstance, Session, SessionEnd,
+    SessionError, SessionLink, SessionLinkError, SessionOutcome, SessionShare, SessionValue,
 };
 pub use value::{ReferenceKind, Value, ValueType};
 
@@ -110,6 +116,7 @@ pub struct Engine {
     guests: Arc<GuestMemory>,
     /// What all sessions have together.
     all_sessions: SessionShare,
+    reads: ReadRoom,
     artifacts: ArtifactStore,
     compiler: Compiler,
     background: Background,
@@ -205,6 +212,7 @@ impl Engine {
             long_calls: Admission::new(long_calls(calls), config.queued_calls),
             all_sessions: SessionShare::of_all(&guests),
             guests,
+            reads: ReadRoom::new(),
             artifacts,
             compiler: Compiler::start(&config)?,
             background: Background::start(config.concurrent_compilations.max(1))
@@ -397,7 +405,7 @@ impl Engine {
             Profile::Metered => self.metered.get().map_or(&self.fast.engine, |run| &run.engine),
             Profile::Session => self.sessions.get().map_or(&self.fast.engine, |run| &run.engine),
         };
-        Program::link(engine, graph)
+        Program::link(engine, graph, self.config.memory_maximum)
     }
 
     /// A module by itself, for instances in sessions; its profile is [`Session`](Profile::Session).
@@ -433,20 +441,40 @@ impl Engine {
     ///
     /// When too many calls run, the parameters are not the function's, or the engine fails. What
     /// the guest does is an [`Outcome`], never an error.
-    pub async fn call(
+    pub fn call(
         &self,
         program: &Arc<Program>,
         function: &Function,
         params: &[Value],
         limits: CallLimits,
+    ) -> impl Future<Output = Result<Outcome, CallError>> + Send {
+        self.call_with(program, function, params, limits, None)
+    }
+
+    /// The same, and puts bytes into memories before and takes some out after.
+    ///
+    /// # Errors
+    ///
+    /// The same, and when what is wanted of memories is not possible whatever the guest does.
+    pub async fn call_with(
+        &self,
+        program: &Arc<Program>,
+        function: &Function,
+        params: &[Value],
+        limits: CallLimits,
+        access: Option<Box<Access>>,
     ) -> Result<Outcome, CallError> {
         let running = self
             .running(program.profile)
             .map_err(|error| CallError::Engine(wasmtime::Error::new(error)))?;
-        let needs = Needs { slots: program.slots, long: program.large || function.pace.is_long() };
+        let large = program.large || access.as_ref().is_some_and(|access| access.is_large());
+        let needs = Needs { slots: program.slots, long: large || function.pace.is_long() };
         let (program, guests) = (Arc::clone(program), Arc::clone(&self.guests));
         let table_elements = self.config.table_elements;
-        let call = Call::new(program, function, params, limits, table_elements, guests)?;
+        let mut call = Call::new(program, function, params, limits, table_elements, guests)?;
+        if let Some(access) = access {
+            call.access(function, *access, &self.reads)?;
+        }
         let places = match self.try_admit(running, needs) {
             Some(places) => places,
             // Boxed, as all that is rare on this way: the future of a call is moved several times.

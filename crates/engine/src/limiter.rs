@@ -216,6 +216,11 @@ impl Limiter {
         (self.exhausted, self.background) = (false, false);
     }
 
+    /// Lets growths of this call go on without yielding first.
+    pub(crate) fn keep_going(&mut self) {
+        self.background = true;
+    }
+
     /// The sum of memories, in bytes.
     pub(crate) fn memory(&self) -> usize {
         self.memory.used + self.held_by_host()

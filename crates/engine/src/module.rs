@@ -22,6 +22,13 @@ pub struct Cost {
     pub mappings: u64,
 }
 
+impl std::ops::AddAssign for Cost {
+    fn add_assign(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.mappings += other.mappings;
+    }
+}
+
 impl Module {
     /// What keeping it loaded takes.
     pub fn cost(&self) -> Cost {
@@ -58,6 +65,9 @@ impl Footprint {
 /// A fixed part of what a loaded module takes besides its image: type registrations, export tables.
 const OVERHEAD_BYTES: u64 = 8 << 10;
 
+/// How many mappings a module has whose code is not in a file.
+pub(crate) const MAPPINGS_IN_MEMORY: u64 = 2;
+
 /// Makes an artifact executable.
 ///
 /// # Errors
@@ -83,13 +93,21 @@ pub(crate) fn load(
     // as us anyway. Whether the code fits this engine's version and settings is checked by Wasmtime.
     let (inner, mappings) = unsafe {
         match artifact {
-            Artifact::Bytes(bytes) => (wasmtime::Module::deserialize(engine, &bytes)?, 2),
+            Artifact::Bytes(bytes) => {
+                (wasmtime::Module::deserialize(engine, &bytes)?, MAPPINGS_IN_MEMORY)
+            }
             Artifact::File(file) => (wasmtime::Module::deserialize_open_file(engine, file)?, 3),
         }
     };
-    let image = inner.image_range();
+    let cost = cost(&inner, mappings);
+    Ok(Module { inner, profile, cost })
+}
+
+/// What keeping a module loaded takes that has so many mappings.
+pub(crate) fn cost(module: &wasmtime::Module, mappings: u64) -> Cost {
+    let image = module.image_range();
     let bytes = (image.end as usize - image.start as usize) as u64 + OVERHEAD_BYTES;
-    Ok(Module { inner, profile, cost: Cost { bytes, mappings } })
+    Cost { bytes, mappings }
 }
 
 /// Identifies the engine's version and settings as far as generated code depends on them.

@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use crate::Value;
+use crate::access::{BadPointer, MemoryRange, MemoryReads};
 
 /// How a call ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Outcome {
     /// The results in the function's order, or why there are none.
     pub result: Result<Vec<Value>, Failure>,
     /// What the call used; `None` when it ended before any guest code could run.
     pub usage: Option<Usage>,
+    /// What was read from memories; `None` if nothing was to be, or if the function was not called
+    /// because a write did not fit.
+    pub memory: Option<MemoryReads>,
 }
 
 /// What a call used.
@@ -45,6 +49,10 @@ pub enum Failure {
     },
     /// The WebAssembly stack was exhausted.
     StackOverflow(Trap),
+    /// A write does not fit its memory; the function was not called.
+    MemoryRange(MemoryRange),
+    /// The guest's allocator gave a pointer that cannot be used; the function was not called.
+    BadPointer(BadPointer),
 }
 
 impl Failure {
@@ -53,7 +61,9 @@ impl Failure {
         match self {
             Self::Trap(trap) | Self::StackOverflow(trap) => Some(trap),
             Self::MemoryLimit { trap, .. } => trap.as_ref(),
-            Self::Timeout | Self::FuelExhausted => None,
+            Self::Timeout | Self::FuelExhausted | Self::MemoryRange(_) | Self::BadPointer(_) => {
+                None
+            }
         }
     }
 }

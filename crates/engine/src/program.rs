@@ -1,11 +1,16 @@
 //! A linked graph, checked and resolved once, ready to be instantiated for every call.
 
+mod host;
 pub(crate) mod matching;
+mod resolve;
 
 use std::collections::{BTreeSet, HashMap};
 
-use wasmtime::{ExportType, ExternType, InstancePre, Linker, ModuleExport, Mutability, ValType};
+use wasmtime::{
+    ExportType, ExternType, Instance, InstancePre, Linker, ModuleExport, Mutability, ValType,
+};
 
+use crate::access::{Allocator, MemoryName, Reach};
 use crate::config::Profile;
 use crate::describe::Export;
 use crate::limiter::LARGE_MEMORY;
@@ -14,6 +19,9 @@ use crate::outcome::shorten;
 use crate::pace::Pace;
 use crate::store::State;
 use crate::value::ValueType;
+pub(crate) use host::Host;
+use host::Wanted;
+use resolve::{Found, resolve};
 
 /// One module of a graph that is to become a program.
 #[derive(Debug)]
@@ -27,6 +35,8 @@ pub struct GraphNode {
 /// A graph that was compiled, linked and checked: what can be done before a call is done.
 pub struct Program {
     pub(crate) nodes: Box<[Node]>,
+    /// Instantiated before the nodes, if there is one.
+    pub(crate) host: Option<Box<Host>>,
     functions: HashMap<Box<str>, Function>,
     /// The first functions' names, in order.
     listed: Box<[String]>,
@@ -51,14 +61,41 @@ pub(crate) struct Node {
 pub(crate) enum Instantiate {
     /// It imports nothing: type-checked once and for all.
     Alone(InstancePre<State>),
-    /// Its imports, in the module's order, from earlier nodes.
+    /// Its imports, in the module's order, from earlier instances.
     Linked(Box<[Source]>),
 }
 
 /// Where an import comes from.
 pub(crate) struct Source {
-    pub(crate) node: usize,
+    /// Which of the instances, in the order in which they are made: the host's first, if there is
+    /// one, then the nodes'.
+    pub(crate) instance: usize,
     pub(crate) export: ModuleExport,
+}
+
+impl Node {
+    fn new(
+        engine: &wasmtime::Engine,
+        module: wasmtime::Module,
+        imports: Vec<Found>,
+        host: Option<&Host>,
+    ) -> Self {
+        if imports.is_empty() {
+            // It fails only for an import without a definition, and there is none.
+            if let Ok(pre) = Linker::new(engine).instantiate_pre(&module) {
+                return Self { module, instantiate: Instantiate::Alone(pre) };
+            }
+        }
+        let first = usize::from(host.is_some());
+        let sources = imports.into_iter().filter_map(|found| match found {
+            Found::Export(node, export) => Some(Source { instance: first + node, export }),
+            // What the host does not have was not found in it.
+            Found::HostMemory(memory) => {
+                host.map(|host| Source { instance: 0, export: host.nth(memory) })
+            }
+        });
+        Self { instantiate: Instantiate::Linked(sources.collect()), module }
+    }
 }
 
 /// An exported function of a program's root module.
@@ -102,7 +139,7 @@ impl std::fmt::Debug for Function {
 /// Why a graph cannot be linked. `node` is the one whose import it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
-    /// Nothing satisfies an import.
+    /// Nothing satisfies an import: no link, and it is no memory, which the host would provide.
     #[error("import {module:?} {name:?} ({expected}) is not satisfied: no link for {module:?}")]
     NoLink {
         /// The node whose import it is.
@@ -150,6 +187,43 @@ pub enum LinkError {
         /// The link's import module.
         module: String,
     },
+    /// Two imports of one memory of the host's want what no memory can be.
+    #[error(
+        "import {module:?} {name:?} is {expected}, but where the graph imports it elsewhere it is {found}: the host provides one memory for both, and none is both"
+    )]
+    HostMemory {
+        /// The node whose import it is.
+        node: usize,
+        /// The imports' module.
+        module: String,
+        /// The imports' name.
+        name: String,
+        /// The import's type.
+        expected: String,
+        /// The node whose import contradicts it, which can be the same.
+        other: usize,
+        /// That import's type.
+        found: String,
+    },
+    /// The graph imports too many memories from the host.
+    #[error("the graph imports {asked} memories from the host; at most {maximum} are possible")]
+    TooManyHostMemories {
+        /// How many it imports.
+        asked: u32,
+        /// How many it may.
+        maximum: u32,
+    },
+    /// A memory that the host is to provide is larger than any call can have.
+    #[error("the host is to provide a memory of {bytes} bytes; at most {maximum} are possible")]
+    InitialMemory {
+        /// What it starts with.
+        bytes: u64,
+        /// The most that a memory may have.
+        maximum: u64,
+    },
+    /// The host's memories cannot be made. It is not the graph's doing.
+    #[error("the host's memories cannot be made: {0}")]
+    Unavailable(String),
     /// One graph would take more of the pool than a call may.
     #[error("the graph has {asked} instances, memories or tables; at most {maximum} are possible")]
     TooLarge {
@@ -167,19 +241,32 @@ impl LinkError {
             Self::NoLink { node, .. }
             | Self::NoExport { node, .. }
             | Self::Mismatch { node, .. }
+            | Self::HostMemory { node, .. }
             | Self::Unused { node, .. } => Some(*node),
-            Self::TooLarge { .. } => None,
+            Self::TooManyHostMemories { .. }
+            | Self::InitialMemory { .. }
+            | Self::Unavailable(_)
+            | Self::TooLarge { .. } => None,
+        }
+    }
+
+    /// Another node whose import contradicts it.
+    pub fn other_node(&self) -> Option<usize> {
+        match self {
+            Self::HostMemory { other, .. } => Some(*other),
+            _ => None,
         }
     }
 }
 
 impl Program {
-    /// Links a graph, dependencies first, the root last.
+    /// Links a graph, dependencies first, the root last. Memories that are imported from where no
+    /// link leads are the host's, each of at most `memory_maximum` bytes to begin with.
     ///
     /// # Errors
     ///
     /// When an import has no link, or the link's module lacks the export or has it with another
-    /// type, or a link is not used.
+    /// type, or a link is not used, or the host cannot provide the memories.
     ///
     /// # Panics
     ///
@@ -187,29 +274,31 @@ impl Program {
     pub(crate) fn link(
         engine: &wasmtime::Engine,
         graph: Vec<GraphNode>,
+        memory_maximum: usize,
     ) -> Result<Self, LinkError> {
-        let mut nodes: Vec<Node> = Vec::with_capacity(graph.len());
+        let mut modules: Vec<wasmtime::Module> = Vec::with_capacity(graph.len());
+        let mut imports = Vec::with_capacity(graph.len());
+        let mut wanted = Wanted::default();
         let mut cost = Cost::default();
         let mut pool = PoolUse::default();
         let mut profile = Profile::Fast;
-        for (index, GraphNode { module, links }) in graph.into_iter().enumerate() {
+        for GraphNode { module, links } in graph {
             profile = module.profile;
-            cost.bytes += module.cost().bytes;
-            cost.mappings += module.cost().mappings;
+            cost += module.cost();
             pool.add(&module.inner);
-            let instantiate = if module.inner.imports().len() == 0 && links.is_empty() {
-                match Linker::new(engine).instantiate_pre(&module.inner) {
-                    Ok(pre) => Instantiate::Alone(pre),
-                    // It fails only for an import without a definition, and there is none.
-                    Err(_) => Instantiate::Linked(Box::default()),
-                }
-            } else {
-                Instantiate::Linked(resolve(&nodes, index, &module.inner, &links)?)
-            };
-            nodes.push(Node { module: module.inner, instantiate });
+            imports.push(resolve(&modules, &module.inner, &links, &mut wanted)?);
+            modules.push(module.inner);
+        }
+        let host = wanted.provide(engine, memory_maximum)?;
+        if let Some(host) = &host {
+            cost += host.cost();
+            pool.add(host.pre.module());
         }
         let slots = pool.slots()?;
-        Ok(Self::of_nodes(nodes, profile, cost, (slots, pool.initial_memory)))
+        let node = |(module, imports)| Node::new(engine, module, imports, host.as_ref());
+        let nodes = modules.into_iter().zip(imports).map(node).collect();
+        let program = Self::of_nodes(nodes, profile, cost, (slots, pool.initial_memory));
+        Ok(Self { host: host.map(Box::new), ..program })
     }
 
     /// A module by itself, whose imports are satisfied when a session makes an instance of it.
@@ -219,11 +308,11 @@ impl Program {
         let (cost, profile) = (module.cost(), module.profile);
         let instantiate = Instantiate::Linked(Box::default());
         let node = Node { module: module.inner, instantiate };
-        Self::of_nodes(vec![node], profile, cost, (0, pool.initial_memory))
+        Self::of_nodes([node].into(), profile, cost, (0, pool.initial_memory))
     }
 
     fn of_nodes(
-        nodes: Vec<Node>,
+        nodes: Box<[Node]>,
         profile: Profile,
         mut cost: Cost,
         (slots, initial_memory): (u32, u64),
@@ -243,7 +332,8 @@ impl Program {
             initial_memory,
             large: initial_memory > LARGE_MEMORY as u64,
             cost,
-            nodes: nodes.into_boxed_slice(),
+            nodes,
+            host: None,
         }
     }
 
@@ -292,6 +382,58 @@ impl Program {
         &self.listed
     }
 
+    /// Whether a call can select this memory.
+    pub(crate) fn has_memory(&self, memory: &MemoryName) -> bool {
+        match memory {
+            MemoryName::Export(name) => self.other_export(name) == Some("memory"),
+            MemoryName::Import { module, name } => {
+                self.host.as_ref().is_some_and(|host| host.export(module, name).is_some())
+            }
+        }
+    }
+
+    /// The first memories that a call can select, long names shortened: for a person to read.
+    pub(crate) fn memories(&self) -> Vec<MemoryName> {
+        let exported = self.others.iter().filter(|(_, ty)| ty.memory().is_some());
+        let mut exported: Vec<&str> = exported.map(|(name, _)| &**name).collect();
+        // There can be tens of thousands, and anybody can ask.
+        if exported.len() > Self::MAXIMUM_LISTED {
+            exported.select_nth_unstable(Self::MAXIMUM_LISTED);
+            exported.truncate(Self::MAXIMUM_LISTED);
+        }
+        exported.sort_unstable();
+        let exported = exported.into_iter().map(|name| MemoryName::Export(shorten(name)));
+        let provided = self.host.iter().flat_map(|host| host.memories());
+        let provided = provided.map(|memory| MemoryName::Import {
+            module: shorten(&memory.module),
+            name: shorten(&memory.name),
+        });
+        exported.chain(provided).take(Self::MAXIMUM_LISTED).collect()
+    }
+
+    /// Whether the root exports this allocator, with the signature that it has where addresses are of
+    /// type `address`.
+    pub(crate) fn allocates(&self, allocator: &Allocator, address: ValueType) -> bool {
+        let function = self.function(allocator.name);
+        function
+            .is_some_and(|function| allocator.is(function.params(), function.results(), address))
+    }
+
+    /// How many instances are made before those of the nodes.
+    pub(crate) fn host_instances(&self) -> usize {
+        usize::from(self.host.is_some())
+    }
+
+    /// Where memories and functions are found once these instances are made, which are the first of
+    /// a call's.
+    pub(crate) fn reach(&self, instances: &[Instance]) -> Reach<'_> {
+        let complete = instances.len() == self.host_instances() + self.nodes.len();
+        Reach {
+            root: if complete { instances.last().copied() } else { None },
+            host: instances.first().copied().zip(self.host.as_deref()),
+        }
+    }
+
     /// What keeping it ready takes, its modules included.
     pub fn cost(&self) -> Cost {
         self.cost
@@ -338,59 +480,6 @@ fn exports(root: &wasmtime::Module) -> Exports {
         }
     }
     (functions, others)
-}
-
-/// Finds each import's source among earlier nodes.
-fn resolve(
-    nodes: &[Node],
-    node: usize,
-    module: &wasmtime::Module,
-    links: &[(String, usize)],
-) -> Result<Box<[Source]>, LinkError> {
-    let links: HashMap<&str, usize> =
-        links.iter().map(|(name, node)| (name.as_str(), *node)).collect();
-    let mut unused = links.clone();
-    let mut sources = Vec::with_capacity(module.imports().len());
-    for import in module.imports() {
-        unused.remove(import.module());
-        let module = || import.module().to_owned();
-        let name = || import.name().to_owned();
-        let wanted = import.ty();
-        let expected = || matching::describe(&wanted);
-        let Some(&target) = links.get(import.module()) else {
-            return Err(LinkError::NoLink {
-                node,
-                module: module(),
-                name: name(),
-                expected: expected(),
-            });
-        };
-        let provider = &nodes[target].module;
-        let found = provider.get_export(import.name());
-        let index = provider.get_export_index(import.name());
-        let (Some(found), Some(export)) = (found, index) else {
-            return Err(LinkError::NoExport {
-                node,
-                module: module(),
-                name: name(),
-                expected: expected(),
-            });
-        };
-        if !matching::matches(&found, &wanted) {
-            return Err(LinkError::Mismatch {
-                node,
-                module: module(),
-                name: name(),
-                expected: expected(),
-                found: matching::describe(&found),
-            });
-        }
-        sources.push(Source { node: target, export });
-    }
-    match unused.into_keys().min() {
-        Some(module) => Err(LinkError::Unused { node, module: module.to_owned() }),
-        None => Ok(sources.into_boxed_slice()),
-    }
 }
 
 /// What a call takes from the engine's pool.

@@ -18,16 +18,18 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use crate::access::{Access, InvalidAccess};
 use crate::admission::Full;
 use crate::config::{Profile, SessionLimits};
 use crate::limiter::{LARGE_MEMORY, Limiter};
 use crate::program::Program;
+pub use crate::store::SessionEnd;
 use crate::store::{self, Control, State};
 use crate::{Engine, Needs, StartError, poll_once};
 use live::Live;
 
 pub use link::SessionLinkError;
-pub use live::{MemoryRange, SessionOutcome};
+pub use live::{MemoryBounds, SessionOutcome};
 pub use share::SessionShare;
 pub use value::SessionValue;
 
@@ -119,7 +121,7 @@ impl NamedInstance {
 pub enum SessionError {
     /// The session has ended.
     #[error("the session has ended")]
-    Ended,
+    Ended(SessionEnd),
     /// As many calls of the session as may wait, wait; or the engine has as much to do as it can.
     #[error("too many calls at once")]
     Overloaded,
@@ -156,9 +158,12 @@ pub enum SessionError {
     /// The global cannot be set.
     #[error("the global {0:?} is immutable")]
     Immutable(String),
+    /// What is wanted of memories is not possible.
+    #[error(transparent)]
+    Access(#[from] InvalidAccess),
     /// Bytes outside of a memory.
     #[error(transparent)]
-    Range(#[from] MemoryRange),
+    Range(#[from] MemoryBounds),
     /// The engine failed.
     #[error("the engine failed")]
     Engine(#[source] wasmtime::Error),
@@ -211,12 +216,11 @@ impl Session {
 
     /// Ends it: a running call is interrupted at its next tick, those that wait are refused.
     pub fn end(&self) {
-        self.inner.control.end();
+        self.inner.control.end(SessionEnd::Asked);
     }
 
-    /// Whether it has ended.
-    pub fn is_over(&self) -> bool {
-        self.inner.control.is_over()
+    fn check(&self) -> Result<(), SessionError> {
+        self.inner.control.over().map_or(Ok(()), |why| Err(SessionError::Ended(why)))
     }
 
     /// The instances that it has, by name.
@@ -231,9 +235,7 @@ impl Session {
     ///
     /// When there is none of that name, or the session has ended.
     pub fn instance(&self, name: &str) -> Result<Arc<NamedInstance>, SessionError> {
-        if self.is_over() {
-            return Err(SessionError::Ended);
-        }
+        self.check()?;
         let instances = self.inner.instances.read().unwrap_or_else(PoisonError::into_inner);
         instances.get(name).cloned().ok_or_else(|| SessionError::UnknownInstance(name.to_owned()))
     }
@@ -259,7 +261,8 @@ impl Session {
         .await
     }
 
-    /// Calls a function that an instance exports, within `timeout`.
+    /// Calls a function that an instance exports, within `timeout`; `access` is what is put into
+    /// memories before, and taken out after, also after a failure.
     ///
     /// # Errors
     ///
@@ -269,11 +272,21 @@ impl Session {
         instance: &NamedInstance,
         function: &str,
         params: Vec<SessionValue>,
+        access: Option<Box<Access>>,
         timeout: Duration,
     ) -> Result<SessionOutcome<Vec<SessionValue>>, SessionError> {
+        if let Some(access) = &access {
+            let module = &instance.module;
+            let unknown =
+                || SessionError::UnknownExport { name: function.to_owned(), kind: "function" };
+            let function = module.function(function).ok_or_else(unknown)?;
+            access.check(module, function.params(), function.results())?;
+        }
+        let large = access.as_ref().is_some_and(|access| access.is_large());
+        let access = access.map(|access| (access, self.inner.engine.reads.clone()));
         let (instance, function) = (instance.instance, function.to_owned());
-        self.run(timeout, false, move |live| {
-            Box::pin(async move { live.call(instance, &function, &params).await })
+        self.run(timeout, large, move |live| {
+            Box::pin(async move { live.call(instance, &function, &params, access).await })
         })
         .await
     }
@@ -313,25 +326,24 @@ impl Session {
         .await
     }
 
-    /// Copies bytes out of a memory that an instance exports. Without a length, up to its end; at
-    /// most `maximum` bytes.
+    /// Copies bytes out of a memory that an instance exports; without a length, up to its end. Before
+    /// anything is copied, `room` is asked for room for so many bytes, which is given along.
     ///
     /// # Errors
     ///
-    /// See [`SessionError`].
-    pub async fn read_memory(
+    /// See [`SessionError`]. Without room, it is overloaded.
+    pub async fn read_memory<R: Send + 'static>(
         &self,
         instance: &NamedInstance,
         name: &str,
-        offset: u64,
-        length: Option<u64>,
-        maximum: u64,
-    ) -> Result<Vec<u8>, SessionError> {
+        (offset, length): (u64, Option<u64>),
+        room: impl FnOnce(u64) -> Option<R> + Send + 'static,
+    ) -> Result<(Vec<u8>, R), SessionError> {
         let (instance, name) = (instance.instance, name.to_owned());
-        // How much it will be is only known once it is its turn.
-        let large = length.is_none_or(|length| length > LARGE_COPY);
+        let (now, _) = self.memory();
+        let large = length.unwrap_or(now) > LARGE_COPY;
         self.run(Duration::MAX, large, move |live| {
-            Box::pin(async move { live.read_memory(instance, &name, (offset, length), maximum) })
+            Box::pin(async move { live.read_memory(instance, &name, (offset, length), room) })
         })
         .await
     }
@@ -402,18 +414,22 @@ impl Session {
     where
         W: for<'a> FnOnce(&'a mut Live) -> Working<'a, T> + Send + 'static,
     {
-        if self.is_over() {
-            return Err(SessionError::Ended);
-        }
-        let live = turn.as_mut().ok_or(SessionError::Ended)?;
+        self.check()?;
+        let Inner { memory, control, engine, .. } = &*self.inner;
+        let live = turn.as_mut().ok_or(SessionError::Ended(SessionEnd::Failed))?;
+        let unfinished = Unfinished(control);
         live.begin(timeout);
         let done = work(live).await;
-        let Inner { memory, control, engine, .. } = &*self.inner;
+        drop(unfinished);
         let limiter = live.limiter();
         memory.now.store(limiter.memory(), Ordering::Relaxed);
         memory.peak.store(limiter.peak_memory(), Ordering::Relaxed);
         if live.timed_out() {
-            control.end();
+            control.end(SessionEnd::Timeout);
+        } else if matches!(done, Err(SessionError::Engine(_))) {
+            control.end(SessionEnd::Failed);
+        }
+        if control.over().is_some() {
             engine.background.drop_later(turn.take());
         }
         done
@@ -427,6 +443,17 @@ impl Session {
         }
         let _waiting = Waiting::join(waiting).ok_or(SessionError::Overloaded)?;
         Ok(Arc::clone(live).lock_owned().await)
+    }
+}
+
+/// Work in a store that is not done. If it panics, nothing is known of the store any more.
+struct Unfinished<'a>(&'a Control);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.end(SessionEnd::Failed);
+        }
     }
 }
 

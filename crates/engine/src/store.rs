@@ -1,7 +1,7 @@
 //! The store that guests live in: its limits, and how they are interrupted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use wasmtime::{Store, UpdateDeadline};
@@ -31,9 +31,21 @@ pub(crate) struct State {
 /// What others may tell the store of a session while a call runs in it.
 #[derive(Debug, Default)]
 pub(crate) struct Control {
-    over: AtomicBool,
+    /// 0 while the session lives, and then why it does not.
+    over: AtomicU8,
     /// For how long the call was kept waiting, in microseconds.
     waited_us: AtomicU64,
+}
+
+/// Why a session is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// It was [ended](crate::Session::end).
+    Asked,
+    /// One of its calls took too long.
+    Timeout,
+    /// The engine failed in the middle of a call.
+    Failed,
 }
 
 /// The call's time is up. Raised by the epoch's callback, found again in the error it becomes.
@@ -44,16 +56,28 @@ pub(crate) struct TimeIsUp;
 /// The session is over. Raised and found like [`TimeIsUp`].
 #[derive(Debug, thiserror::Error)]
 #[error("the session is over")]
-pub(crate) struct SessionIsOver;
+pub(crate) struct SessionIsOver(pub(crate) SessionEnd);
 
 impl Control {
-    /// From here on, no call of the session goes on for longer than a slice.
-    pub(crate) fn end(&self) {
-        self.over.store(true, Ordering::Release);
+    /// From here on, no call of the session goes on for longer than a slice. What ended it first
+    /// stays the reason.
+    pub(crate) fn end(&self, why: SessionEnd) {
+        let why = match why {
+            SessionEnd::Asked => 1,
+            SessionEnd::Timeout => 2,
+            SessionEnd::Failed => 3,
+        };
+        let _ = self.over.compare_exchange(0, why, Ordering::AcqRel, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_over(&self) -> bool {
-        self.over.load(Ordering::Acquire)
+    /// Why the session is over, if it is.
+    pub(crate) fn over(&self) -> Option<SessionEnd> {
+        match self.over.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(SessionEnd::Asked),
+            2 => Some(SessionEnd::Timeout),
+            _ => Some(SessionEnd::Failed),
+        }
     }
 
     /// The call that runs was kept waiting: that is not its own time.
@@ -105,8 +129,8 @@ impl State {
     /// At the end of a slice.
     fn may_go_on(&mut self) -> wasmtime::Result<()> {
         self.interrupted = true;
-        if self.control.as_ref().is_some_and(|control| control.is_over()) {
-            return Err(SessionIsOver.into());
+        if let Some(why) = self.control.as_ref().and_then(|control| control.over()) {
+            return Err(SessionIsOver(why).into());
         }
         if self.elapsed() >= self.timeout {
             self.timed_out = true;

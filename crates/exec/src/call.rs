@@ -2,16 +2,18 @@
 
 use serde_json::value::RawValue;
 use wasm_exec_engine::{
-    self as engine, CallError, ClientKey, Frame, Profile, Program, TrapKind, Usage,
+    self as engine, BadPointer, CallError, ClientKey, Frame, Function, MemoryRange, Profile,
+    Program, Trap, TrapKind, Usage, Value,
 };
 use wasm_exec_registry::Digest;
 
 use crate::error::Error;
 use crate::exec::{Exec, internal};
-use crate::limits::RequestedLimits;
+use crate::limits::{Granted, RequestedLimits};
+use crate::memory::{self, MemoryAccess};
 use crate::programs::ReadyProgram;
 use crate::register::Links;
-use crate::values::{self, InvalidParams, Style};
+use crate::values::{self, InvalidParams, Params, Style};
 
 /// Room for the JSON of a few results, in bytes, so that it need not grow.
 const TYPICAL_RESULTS: usize = 64;
@@ -25,6 +27,8 @@ pub struct Call<'a> {
     pub function: &'a str,
     /// The parameters, as JSON text.
     pub params: &'a [&'a RawValue],
+    /// What is put into memories before and taken out after; `None` is nothing.
+    pub memory: Option<Box<MemoryAccess<'a>>>,
     /// What it may use.
     pub limits: RequestedLimits,
     /// How results are written.
@@ -48,12 +52,15 @@ pub enum Target<'a> {
 }
 
 /// How a call ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Answer {
     /// The digest of the module that was called.
     pub module: Digest,
     /// The results as a JSON array, or why there are none.
     pub result: Result<String, Failure>,
+    /// What was read from memories, as JSON; `None` if nothing was to be, or if the call ended as
+    /// [`MemoryRange`](FailureKind::MemoryRange) or [`OutputLimit`](FailureKind::OutputLimit).
+    pub memory: Option<Box<RawValue>>,
     /// What the call used; `None` if no guest code ran.
     pub usage: Option<Usage>,
 }
@@ -82,8 +89,10 @@ pub enum FailureKind {
     MemoryLimit,
     /// The stack was exhausted.
     StackOverflow,
-    /// The results are larger than the call may return.
+    /// The results, and what was read from memories, are more than the call may return.
     OutputLimit,
+    /// What was to be written does not fit a memory; the function was not called.
+    MemoryRange(MemoryRange),
 }
 
 /// A trap.
@@ -132,33 +141,51 @@ impl Exec {
             .function(call.function)
             .ok_or_else(|| unknown_function(&ready.program, call.function))?;
         let params = values::decode(call.params, function.params(), call.style)?;
-        let outcome = self.engine().call(&ready.program, function, &params, granted.call).await;
-        let outcome = outcome.map_err(|error| match error {
-            CallError::Overloaded => Error::Overloaded,
-            CallError::Parameters => Error::Params(InvalidParams::Count {
-                expected: function.params().len(),
-                found: params.len(),
-            }),
-            error @ CallError::Engine(_) => internal(error),
-        })?;
-        let result = match outcome.result {
-            Ok(results) => {
-                let mut json = String::with_capacity(TYPICAL_RESULTS);
-                values::encode(&results, call.style, &mut json);
-                match json.len() <= granted.output_bytes {
-                    true => Ok(json),
-                    false => Err(output_limit(json.len(), granted.output_bytes)),
-                }
+        let params = match (params, call.memory) {
+            (Params::Plain(params), None) => params,
+            // Boxed for the same reason.
+            (params, memory) => {
+                let with_memory =
+                    self.call_with_memory(&ready, function, params, memory, granted, call.style);
+                return Box::pin(with_memory).await;
             }
-            Err(failure) => Err(report(failure, granted.call.timeout, |_, frame| {
-                ready.nodes.get(frame.node).copied().unwrap_or(ready.digest)
-            })),
         };
-        Ok(Answer { module: ready.digest, result, usage: outcome.usage })
+        let outcome = self.engine().call(&ready.program, function, &params, granted.call).await;
+        let outcome = outcome.map_err(|error| cannot_call(error, function, params.len()))?;
+        let result = finish(outcome.result, &ready, &granted, call.style, 0);
+        Ok(Answer { module: ready.digest, result, memory: None, usage: outcome.usage })
     }
-}
 
-impl Exec {
+    /// The same for a call that puts bytes into memories or takes some out.
+    async fn call_with_memory(
+        &self,
+        ready: &ReadyProgram,
+        function: &Function,
+        params: Params<'_>,
+        memory: Option<Box<MemoryAccess<'_>>>,
+        granted: Granted,
+        style: Style,
+    ) -> Result<Answer, Error> {
+        let (params, bytes) = match params {
+            Params::Plain(params) => (params, Vec::new()),
+            Params::WithBytes(params) => (params.values, params.bytes),
+        };
+        let memory = memory.map(|memory| *memory).unwrap_or_default();
+        let access = Some(memory::prepare(memory, bytes, granted.output_bytes).await?);
+        let program = &ready.program;
+        let outcome =
+            self.engine().call_with(program, function, &params, granted.call, access).await;
+        let outcome = outcome.map_err(|error| cannot_call(error, function, params.len()))?;
+        let read = outcome.memory.as_ref().map_or(0, memory::read_bytes);
+        let result = finish(outcome.result, ready, &granted, style, read);
+        let too_much = matches!(&result, Err(failure) if failure.kind == FailureKind::OutputLimit);
+        let memory = match outcome.memory.filter(|_| !too_much) {
+            Some(memory) => Some(memory::encode(memory).await?),
+            None => None,
+        };
+        Ok(Answer { module: ready.digest, result, memory, usage: outcome.usage })
+    }
+
     /// The program that a call is for, loaded or made if it has to be.
     async fn get_ready(
         &self,
@@ -185,10 +212,48 @@ pub(crate) fn unknown_function(module: &Program, function: &str) -> Error {
     Error::UnknownFunction { function: function.to_owned(), found, exports }
 }
 
-pub(crate) fn output_limit(bytes: usize, maximum: usize) -> Failure {
+/// Why the engine did not make a call.
+fn cannot_call(error: CallError, function: &Function, found: usize) -> Error {
+    match error {
+        CallError::Overloaded => Error::Overloaded,
+        CallError::Parameters => {
+            let expected = function.params().len();
+            Error::Params(InvalidParams::Count { expected, found, bytes: 0 })
+        }
+        CallError::Access(invalid) => Error::Access(invalid),
+        error @ CallError::Engine(_) => internal(error),
+    }
+}
+
+/// A call's results as JSON, or why there are none. `read` bytes are returned besides.
+fn finish(
+    result: Result<Vec<Value>, engine::Failure>,
+    ready: &ReadyProgram,
+    granted: &Granted,
+    style: Style,
+    read: u64,
+) -> Result<String, Failure> {
+    let module = |_, frame: &Frame| ready.nodes.get(frame.node).copied().unwrap_or(ready.digest);
+    let results = result.map_err(|failure| report(failure, granted.call.timeout, module))?;
+    let mut json = String::with_capacity(TYPICAL_RESULTS);
+    values::encode(&results, style, &mut json);
+    let size = read.saturating_add(json.len() as u64);
+    match size <= granted.output_bytes as u64 {
+        true => Ok(json),
+        false => Err(output_limit(json.len(), read, granted.output_bytes)),
+    }
+}
+
+pub(crate) fn output_limit(bytes: usize, read: u64, maximum: usize) -> Failure {
+    let read = match read {
+        0 => String::new(),
+        read => format!(", and {read} bytes are read from memories"),
+    };
     Failure {
         kind: FailureKind::OutputLimit,
-        detail: format!("the results take {bytes} bytes of JSON; the call may return {maximum}"),
+        detail: format!(
+            "the results take {bytes} bytes of JSON{read}; the call may return {maximum}"
+        ),
         trap: None,
     }
 }
@@ -218,6 +283,26 @@ pub(crate) fn report(
         engine::Failure::StackOverflow(trap) => {
             let detail = TrapKind::StackOverflow.description().to_owned();
             (FailureKind::StackOverflow, detail, Some(trap))
+        }
+        engine::Failure::MemoryRange(range) => {
+            let MemoryRange { index, offset, length, memory_bytes } = range;
+            let detail = format!(
+                "memory.write[{index}]: {length} bytes at {offset} do not fit a memory of \
+                 {memory_bytes} bytes"
+            );
+            (FailureKind::MemoryRange(range), detail, None)
+        }
+        engine::Failure::BadPointer(pointer) => {
+            let BadPointer { allocator, pointer, length, memory_bytes } = pointer;
+            let detail = match pointer {
+                0 => format!("the guest's `{allocator}` gave a null pointer for {length} bytes"),
+                pointer => format!(
+                    "the guest's `{allocator}` gave the address {pointer} for {length} bytes, \
+                     which do not fit there in a memory of {memory_bytes} bytes"
+                ),
+            };
+            let trap = Trap { kind: TrapKind::Host, backtrace: Vec::new() };
+            (FailureKind::Trap, detail, Some(trap))
         }
     };
     let trap = trap.map(|trap| TrapReport {

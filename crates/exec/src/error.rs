@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasm_exec_engine::{CompileError, InvalidModule, LinkError};
+use wasm_exec_engine::{CompileError, InvalidAccess, InvalidModule, LinkError};
 use wasm_exec_registry::{
     DeleteError, Digest, GraphError, InvalidName, RegisterError, RegistryError,
 };
@@ -10,7 +10,7 @@ use wasm_exec_registry::{
 use crate::limits::LimitTooHigh;
 use crate::sessions::SessionError;
 use crate::source::SourceError;
-use crate::values::InvalidParams;
+use crate::values::{InvalidParams, NotBase64};
 
 /// Why a use case could not be carried out. What a guest does is an [`Answer`](crate::Answer).
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,8 @@ pub enum Error {
     Link {
         /// The module whose import it is; `None` for the one that was sent.
         module: Option<Digest>,
+        /// A module whose import contradicts it, if one does; `None` also for the one that was sent.
+        other: Option<Digest>,
         /// What does not fit.
         error: Box<LinkError>,
     },
@@ -71,6 +73,17 @@ pub enum Error {
     /// The parameters are not the function's.
     #[error(transparent)]
     Params(#[from] InvalidParams),
+    /// What is wanted of memories is not possible.
+    #[error(transparent)]
+    Access(#[from] InvalidAccess),
+    /// What is to be written into a memory is not base64.
+    #[error("memory.write[{write}]: {error}")]
+    Base64 {
+        /// Which write.
+        write: usize,
+        /// What is wrong.
+        error: NotBase64,
+    },
     /// A limit is above its maximum.
     #[error(transparent)]
     Limit(#[from] LimitTooHigh),

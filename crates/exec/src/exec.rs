@@ -6,7 +6,8 @@ use bytes::Bytes;
 use quick_cache::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasm_exec_engine::{
-    ClientKey, CompileError, Confinement, Description, Engine, GraphNode, Module, Profile, WasmId,
+    ClientKey, CompileError, Confinement, Description, Engine, GraphNode, LinkError, Module,
+    Profile, WasmId,
 };
 use wasm_exec_registry::{
     Digest, Graph, ListQuery, Manifest, Name, Page, Reference, Registry, RegistryError, View,
@@ -353,12 +354,19 @@ impl Exec {
             digests.push(node.digest);
             nodes.push(GraphNode { module, links: node.links });
         }
-        let program = self.engine().link(nodes).map_err(|error| Error::Link {
-            module: error
-                .node()
-                .filter(|node| !(inline && *node == last))
-                .and_then(|node| digests.get(node).copied()),
-            error: Box::new(error),
+        // The one that was sent has no digest that anybody knows.
+        let digest_of = |node: usize| match inline && node == last {
+            true => None,
+            false => digests.get(node).copied(),
+        };
+        let program = self.engine().link(nodes).map_err(|error| match error {
+            LinkError::InitialMemory { bytes, maximum } => Error::InitialMemory { bytes, maximum },
+            LinkError::Unavailable(_) => internal(error),
+            error => Error::Link {
+                module: error.node().and_then(digest_of),
+                other: error.other_node().and_then(digest_of),
+                error: Box::new(error),
+            },
         })?;
         let program = Arc::new(program);
         Ok(Arc::new(ReadyProgram { digest, nodes: digests, program, modules: cells }))

@@ -55,7 +55,7 @@ enum Why {
     Module(InvalidModule),
     Compile(Arc<CompileError>),
     InitialMemory { bytes: u64, maximum: u64 },
-    Link { module: Option<Digest>, error: Box<LinkError> },
+    Link { module: Option<Digest>, other: Option<Digest>, error: Box<LinkError> },
 }
 
 /// For how long an error is the answer to the same question.
@@ -127,7 +127,7 @@ impl Failures {
             Why::Module(invalid) => Error::Module(invalid),
             Why::Compile(error) => Error::Compile(error),
             Why::InitialMemory { bytes, maximum } => Error::InitialMemory { bytes, maximum },
-            Why::Link { module, error } => Error::Link { module, error },
+            Why::Link { module, other, error } => Error::Link { module, other, error },
         })
     }
 
@@ -144,8 +144,9 @@ impl Failures {
             Error::InitialMemory { bytes, maximum } => {
                 (Why::InitialMemory { bytes: *bytes, maximum: *maximum }, Lasting::ForEver)
             }
-            Error::Link { module, error } => {
-                (Why::Link { module: *module, error: error.clone() }, Lasting::ForEver)
+            Error::Link { module, other, error } => {
+                let (module, other, error) = (*module, *other, error.clone());
+                (Why::Link { module, other, error }, Lasting::ForEver)
             }
             // None of these is about the module's bytes.
             _ => return,
@@ -199,7 +200,7 @@ mod tests {
         failures.remember(program, &timeout(), now);
         assert!(failures.get(program, now).is_none());
         let error = Box::new(LinkError::Unused { node: 0, module: "m".into() });
-        failures.remember(program, &Error::Link { module: None, error }, now);
+        failures.remember(program, &Error::Link { module: None, other: None, error }, now);
         assert!(failures.get(program, now).is_some());
     }
 

@@ -24,6 +24,7 @@
 //!         function: "two",
 //!         params: &[],
 //!         limits: RequestedLimits::default(),
+//!         memory: None,
 //!         style: Style::Plain,
 //!         client: None,
 //!     })
@@ -39,6 +40,7 @@ mod error;
 mod exec;
 mod failures;
 mod limits;
+mod memory;
 mod programs;
 mod register;
 mod sessions;
@@ -50,6 +52,7 @@ pub use describe::{Blob, ModuleDescription};
 pub use error::Error;
 pub use exec::{Exec, Statistics};
 pub use limits::{LimitTooHigh, Limits, RequestedLimits, SessionSettings, Setting};
+pub use memory::{MemoryAccess, MemoryWrite};
 pub use programs::ReadyProgram;
 pub use register::{Links, Registered};
 pub use sessions::{
@@ -58,13 +61,13 @@ pub use sessions::{
     SessionReport,
 };
 pub use source::{Source, SourceError};
-pub use values::{InvalidParams, Style};
+pub use values::{BytesText, InvalidParams, NotBase64, Style};
 
 /// The engine's types that answers are made of.
 pub use wasm_exec_engine::{
-    ClientKey, CompileError, Confinement, Description, EngineConfig, Export, Import, InvalidModule,
-    Item, LimitExceeded, LinkError, MemoryRange, ModuleLimit, ModuleLimits, SessionLinkError,
-    Usage,
+    ClientKey, CompileError, Confinement, Description, EngineConfig, Export, Import, InvalidAccess,
+    InvalidModule, Item, LimitExceeded, LinkError, MemoryBounds, MemoryName, MemoryRange,
+    ModuleLimit, ModuleLimits, Quantity, Read, SessionLinkError, Usage,
 };
 /// The registry's types that requests and answers are made of.
 pub use wasm_exec_registry::{

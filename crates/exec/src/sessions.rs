@@ -13,16 +13,17 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::value::RawValue;
 use wasm_exec_engine::{
-    self as engine, ClientKey, MemoryRange, ModuleId, SessionLimits, SessionLinkError,
+    self as engine, ClientKey, MemoryBounds, ModuleId, SessionLimits, SessionLinkError,
     SessionOutcome, SessionValue, ValueType,
 };
 use wasm_exec_registry::Digest;
 
-use crate::call::{Answer, Failure, output_limit, report, unknown_function};
+use crate::call::{Answer, Failure, FailureKind, output_limit, report, unknown_function};
 use crate::error::Error;
 use crate::exec::{Exec, internal};
 use crate::limits::{Granted, LimitTooHigh, RequestedLimits};
-use crate::values::{self, InvalidParams};
+use crate::memory::{self, MemoryAccess};
+use crate::values::{self, InvalidParams, WithBytes};
 
 pub use instances::{InstanceLink, InstanceModule, InstanceReport, InstanceRequest};
 pub use table::{EndReason, SessionCounts};
@@ -89,6 +90,8 @@ pub struct SessionCall<'a> {
     pub function: &'a str,
     /// The parameters, as JSON text.
     pub params: &'a [&'a RawValue],
+    /// What is put into memories before and taken out after; `None` is nothing.
+    pub memory: Option<Box<MemoryAccess<'a>>>,
     /// Milliseconds, at most the session's.
     pub timeout_ms: Option<u64>,
     /// Bytes, at most the session's.
@@ -169,7 +172,7 @@ pub enum SessionError {
     Immutable(String),
     /// Bytes outside of a memory.
     #[error(transparent)]
-    Range(MemoryRange),
+    Range(MemoryBounds),
 }
 
 fn unknown_export(name: &str, kind: &str, found: &Option<&'static str>) -> String {
@@ -250,27 +253,34 @@ impl Exec {
         let function = module
             .function(call.function)
             .ok_or_else(|| unknown_function(module, call.function))?;
-        let params = values::decode_session(call.params, function.params())?;
+        let WithBytes { values: params, bytes } =
+            values::decode_session(call.params, function.params())?;
+        let access = match (call.memory, bytes) {
+            (None, bytes) if bytes.is_empty() => None,
+            (memory, bytes) => {
+                let memory = memory.map(|memory| *memory).unwrap_or_default();
+                Some(memory::prepare(memory, bytes, granted.output_bytes).await?)
+            }
+        };
         let count = (function.params().len(), params.len());
         let timeout = granted.call.timeout;
-        let called = used.session().call(&instance, call.function, params, timeout).await;
-        let SessionOutcome { result, modules, usage } =
+        let called = used.session().call(&instance, call.function, params, access, timeout).await;
+        let SessionOutcome { result, modules, usage, memory } =
             called.map_err(|error| used.explain(error, count))?;
+        let read = memory.as_ref().map_or(0, memory::read_bytes);
         let result = match result {
-            Ok(results) => {
-                let mut json = String::new();
-                values::encode_session(&results, &mut json);
-                match json.len() <= granted.output_bytes {
-                    true => Ok(json),
-                    false => Err(output_limit(json.len(), granted.output_bytes)),
-                }
-            }
+            Ok(results) => encode(&results, read, granted.output_bytes),
             Err(failure) => Err(used.fail(failure, &modules, timeout)),
         };
-        Ok(Answer { module: digest(instance.id()), result, usage })
+        let too_much = matches!(&result, Err(failure) if failure.kind == FailureKind::OutputLimit);
+        let memory = match memory.filter(|_| !too_much) {
+            Some(memory) => Some(memory::encode(memory).await?),
+            None => None,
+        };
+        Ok(Answer { module: digest(instance.id()), result, memory, usage })
     }
 
-    /// The value of an exported global.
+    /// The value of an exported global, or that it is more than a call may return.
     ///
     /// # Errors
     ///
@@ -280,16 +290,17 @@ impl Exec {
         session: SessionRef<'_>,
         instance: &str,
         name: &str,
-    ) -> Result<GlobalReport, Error> {
+    ) -> Result<Result<GlobalReport, Failure>, Error> {
         let used = self.sessions().find(session)?;
         let instance = used.instance(instance)?;
         let (ty, _) = global(instance.module(), name)?;
         let value = used.session().global(&instance, name).await;
         let value = value.map_err(|error| used.explain(error, (0, 0)))?;
-        Ok(global_report(ty, &value))
+        Ok(global_report(ty, &value, used.limits().output_bytes))
     }
 
-    /// Sets an exported global, and gives what it is then.
+    /// Sets an exported global, and gives what it is then. What is more than a call may return, or than
+    /// the session has memory for, it is not set to.
     ///
     /// # Errors
     ///
@@ -307,32 +318,38 @@ impl Exec {
         if !mutable {
             return Err(SessionError::Immutable(name.to_owned()).into());
         }
-        let value = values::decode_session(&[value], &[ty])?.swap_remove(0);
-        let set = used.session().set_global(&instance, name, value.clone()).await;
+        let value = values::decode_session(&[value], &[ty])?.values.swap_remove(0);
+        let report = match global_report(ty, &value, used.limits().output_bytes) {
+            Ok(report) => report,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let set = used.session().set_global(&instance, name, value).await;
         let set = set.map_err(|error| used.explain(error, (1, 1)))?;
         let timeout = used.limits().call.timeout;
         Ok(match set.result {
-            Ok(()) => Ok(global_report(ty, &value)),
+            Ok(()) => Ok(report),
             Err(failure) => Err(used.fail(failure, &set.modules, timeout)),
         })
     }
 
-    /// Bytes of an exported memory, up to its end if no length is given; at most `maximum`.
+    /// Bytes of an exported memory, up to its end if no length is given. Before they are copied, `room`
+    /// is asked for room for so many, which is given along.
     ///
     /// # Errors
     ///
-    /// When there is no such memory, or they are not in it.
-    pub async fn read_session_memory(
+    /// When there is no such memory, they are not in it, or there is no room for them.
+    pub async fn read_session_memory<R: Send + 'static>(
         &self,
         session: SessionRef<'_>,
         part: MemoryPart<'_>,
         length: Option<u64>,
-        maximum: u64,
-    ) -> Result<Vec<u8>, Error> {
+        room: impl FnOnce(u64) -> Option<R> + Send + 'static,
+    ) -> Result<(Vec<u8>, R), Error> {
         let used = self.sessions().find(session)?;
         let instance = used.instance(part.instance)?;
-        memory(instance.module(), part.memory)?;
-        let read = used.session().read_memory(&instance, part.memory, part.offset, length, maximum);
+        exported_memory(instance.module(), part.memory)?;
+        let range = (part.offset, length);
+        let read = used.session().read_memory(&instance, part.memory, range, room);
         read.await.map_err(|error| used.explain(error, (0, 0)))
     }
 
@@ -349,7 +366,7 @@ impl Exec {
     ) -> Result<(), Error> {
         let used = self.sessions().find(session)?;
         let instance = used.instance(part.instance)?;
-        memory(instance.module(), part.memory)?;
+        exported_memory(instance.module(), part.memory)?;
         let written = used.session().write_memory(&instance, part.memory, part.offset, bytes);
         written.await.map_err(|error| used.explain(error, (0, 0)))
     }
@@ -381,7 +398,7 @@ impl InUse {
     fn explain(&self, error: engine::SessionError, (expected, found): (usize, usize)) -> Error {
         use engine::SessionError as E;
         let error = match error {
-            E::Ended => self.ended(),
+            E::Ended(why) => self.ended(why),
             E::Overloaded => return Error::Overloaded,
             E::NameTaken(name) => SessionError::NameTaken(name),
             E::UnknownInstance(name) => SessionError::UnknownInstance(name),
@@ -392,7 +409,8 @@ impl InUse {
             E::TooMany { what, asked, maximum } => {
                 SessionError::TooManyInstances { what, asked, maximum }
             }
-            E::Values => return InvalidParams::Count { expected, found }.into(),
+            E::Values => return InvalidParams::Count { expected, found, bytes: 0 }.into(),
+            E::Access(invalid) => return Error::Access(invalid),
             E::Immutable(name) => SessionError::Immutable(name),
             E::Range(error) => SessionError::Range(error),
             E::Engine(error) => return Error::Internal(error.into()),
@@ -408,7 +426,7 @@ impl InUse {
         let mut failure = report(failure, timeout, |frame, _| {
             modules.get(frame).copied().map_or_else(|| Digest::of(b""), digest)
         });
-        if failure.kind == crate::FailureKind::Timeout {
+        if failure.kind == FailureKind::Timeout {
             failure.detail.push_str(", which ends the session");
         }
         failure
@@ -435,7 +453,7 @@ fn global(module: &engine::Program, name: &str) -> Result<(ValueType, bool), Ses
     module.global(name).ok_or_else(|| not_exported(module, name, "global"))
 }
 
-fn memory(module: &engine::Program, name: &str) -> Result<(), SessionError> {
+fn exported_memory(module: &engine::Program, name: &str) -> Result<(), SessionError> {
     match module.other_export(name) {
         Some("memory") => Ok(()),
         _ => Err(not_exported(module, name, "memory")),
@@ -448,10 +466,30 @@ fn not_exported(module: &engine::Program, name: &str, kind: &'static str) -> Ses
     SessionError::UnknownExport { name: name.to_owned(), kind, found }
 }
 
-fn global_report(ty: ValueType, value: &SessionValue) -> GlobalReport {
+/// Results as JSON, if they are not too much; `read` bytes are returned besides.
+fn encode(results: &[SessionValue], read: u64, maximum: usize) -> Result<String, Failure> {
+    let fits = |bytes: usize| read.saturating_add(bytes as u64) <= maximum as u64;
+    // Before they are written down: there can be a thousand of the same long text.
+    let texts = results.iter().map(SessionValue::text_bytes).fold(0, usize::saturating_add);
+    if !fits(texts) {
+        return Err(output_limit(texts, read, maximum));
+    }
+    let mut json = String::new();
+    values::encode_session(results, &mut json);
+    if fits(json.len()) { Ok(json) } else { Err(output_limit(json.len(), read, maximum)) }
+}
+
+fn global_report(
+    ty: ValueType,
+    value: &SessionValue,
+    maximum: usize,
+) -> Result<GlobalReport, Failure> {
+    if value.text_bytes() > maximum {
+        return Err(output_limit(value.text_bytes(), 0, maximum));
+    }
     let mut json = String::new();
     values::encode_session_value(value, &mut json);
-    GlobalReport { ty: ty.to_string(), value: json }
+    Ok(GlobalReport { ty: ty.to_string(), value: json })
 }
 
 /// The digest that a module of a session is known by.

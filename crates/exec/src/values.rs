@@ -6,6 +6,7 @@
 //!
 //! Two styles: *plain* (`4`, `"-7"`, `"nan:0x200000"`), and *tagged*, the original's (`{"I32":4}`).
 
+mod bytes;
 mod decode;
 mod encode;
 mod float;
@@ -13,7 +14,8 @@ mod schema;
 
 use std::fmt;
 
-pub use decode::{decode, decode_session};
+pub use bytes::{BytesText, NotBase64, PassedBytes, WithBytes};
+pub use decode::{Params, decode, decode_session};
 pub use encode::{encode, encode_session, encode_session_value, encode_value};
 pub use schema::{Direction, schema};
 
@@ -33,8 +35,10 @@ pub enum InvalidParams {
     Count {
         /// How many the function takes.
         expected: usize,
-        /// How many were given.
+        /// How many were given, bytes counting as two.
         found: usize,
+        /// How many of them are bytes.
+        bytes: usize,
     },
     /// One does not fit its type.
     Value {
@@ -46,6 +50,13 @@ pub enum InvalidParams {
         found: String,
         /// What is wrong with it.
         reason: Reason,
+    },
+    /// The base64 of one is broken.
+    Base64 {
+        /// Which parameter, from 0.
+        index: usize,
+        /// What is wrong.
+        error: NotBase64,
     },
 }
 
@@ -66,6 +77,10 @@ pub enum Reason {
     Tag,
     /// In a session, null or a host value can be passed.
     NoHostValue,
+    /// Bytes are given where there are no two parameters of one integer type.
+    NoPair,
+    /// Bytes are not given in one of the two ways.
+    Bytes,
 }
 
 impl Reason {
@@ -78,6 +93,10 @@ impl Reason {
             Self::NoValue => " (no reference but null can be passed)",
             Self::Tag => " (the tag names another type)",
             Self::NoHostValue => " (null, or a host value: {\"extern\": any JSON})",
+            Self::NoPair => {
+                " (bytes stand for two parameters, an address and a length, both i32 or both i64)"
+            }
+            Self::Bytes => " (bytes are {\"utf8\": TEXT} or {\"base64\": TEXT} and nothing else)",
         }
     }
 }
@@ -85,13 +104,15 @@ impl Reason {
 impl fmt::Display for InvalidParams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Count { expected, found } => {
+            Self::Count { expected, found, bytes } => {
                 let s = if *expected == 1 { "" } else { "s" };
-                write!(f, "params: the function takes {expected} parameter{s}, got {found}")
+                let hint = if *bytes > 0 { " (bytes count as two)" } else { "" };
+                write!(f, "params: the function takes {expected} parameter{s}, got {found}{hint}")
             }
             Self::Value { index, expected, found, reason } => {
                 write!(f, "params[{index}]: expected {expected}, got {found}{}", reason.hint())
             }
+            Self::Base64 { index, error } => write!(f, "params[{index}]: {error}"),
         }
     }
 }

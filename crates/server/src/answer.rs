@@ -32,9 +32,16 @@ pub(crate) struct Answers {
 #[derive(Debug)]
 pub(crate) struct Answer {
     content: Content,
-    room: Option<OwnedSemaphorePermit>,
+    room: Option<Room>,
     sending: Option<Sending>,
 }
+
+/// Room for an answer. One that was taken before the answer was made goes along with it as an
+/// extension of the response.
+#[derive(Clone, Debug)]
+pub(crate) struct Room(
+    #[expect(dead_code, reason = "it is held, and not looked at")] Arc<OwnedSemaphorePermit>,
+);
 
 impl Answers {
     /// About so many bytes.
@@ -43,24 +50,30 @@ impl Answers {
         Self { memory: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))) }
     }
 
-    /// Takes room for an answer.
+    /// Takes room for an answer, unless it has some already.
     ///
     /// # Errors
     ///
     /// When there is none.
-    pub(crate) fn hold(&self, content: Content) -> Result<Answer, Problem> {
+    pub(crate) fn hold(&self, content: Content, room: Option<Room>) -> Result<Answer, Problem> {
         let size = content.size_hint().lower();
         if size <= SMALL {
             return Ok(Answer::from(content));
         }
-        let units = u32::try_from(size.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        match Arc::clone(&self.memory).try_acquire_many_owned(units) {
-            Ok(room) => Ok(Answer { content, room: Some(room), sending: None }),
-            Err(_) => {
+        match room.or_else(|| self.reserve(size)) {
+            Some(room) => Ok(Answer { content, room: Some(room), sending: None }),
+            None => {
                 let detail = "too many large answers wait for their clients; try again";
                 Err(Problem::new(Code::Overloaded, detail))
             }
         }
+    }
+
+    /// Takes room for so many bytes of an answer that is yet to be made, if there is some.
+    pub(crate) fn reserve(&self, bytes: u64) -> Option<Room> {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).ok()?;
+        let permit = Arc::clone(&self.memory).try_acquire_many_owned(units).ok()?;
+        Some(Room(Arc::new(permit)))
     }
 }
 

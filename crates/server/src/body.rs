@@ -282,3 +282,13 @@ where
 
     deserializer.deserialize_map(Object(PhantomData))
 }
+
+/// A struct that is read from an object only.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Strict<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Strict<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        object(deserializer).map(Self)
+    }
+}

@@ -8,7 +8,7 @@ use utoipa::OpenApi;
 
 use crate::Code;
 use crate::keys::Scope;
-use crate::routes::{call, health, index, limits, modules, original, problems, sessions};
+use crate::routes::{call, health, index, limits, memory, modules, original, problems, sessions};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -79,7 +79,10 @@ const WITH_CALL: &[Code] = &[
     Code::InvalidName,
     Code::UnknownModule,
     Code::UnknownFunction,
+    Code::UnknownExport,
     Code::InvalidParams,
+    Code::InvalidMemoryRange,
+    Code::NoAllocator,
     Code::LimitTooHigh,
     Code::CompileLimit,
     Code::LinkError,
@@ -150,18 +153,28 @@ fn problems_of(operation: &str) -> Vec<&'static [Code]> {
             WITH_BODY,
             WITH_SESSION,
             WITH_SESSION_CALL,
-            &[Code::UnknownFunction, Code::InvalidParams, Code::LimitTooHigh, Code::OutputLimit],
+            &[
+                Code::UnknownFunction,
+                Code::UnknownExport,
+                Code::InvalidParams,
+                Code::InvalidMemoryRange,
+                Code::NoAllocator,
+                Code::LimitTooHigh,
+                Code::OutputLimit,
+            ],
         ],
-        "get_global" | "get_global_by_query" => vec![NEGOTIATED, WITH_SESSION, WITH_EXPORT],
+        "get_global" | "get_global_by_query" => {
+            vec![NEGOTIATED, WITH_SESSION, WITH_EXPORT, &[Code::OutputLimit]]
+        }
         "put_global" | "put_global_by_query" => vec![
             NEGOTIATED,
             WITH_BODY,
             WITH_SESSION,
             WITH_EXPORT,
-            &[Code::InvalidParams, Code::MemoryLimit],
+            &[Code::InvalidParams, Code::MemoryLimit, Code::OutputLimit],
         ],
         "get_memory" | "get_memory_by_query" => {
-            vec![NEGOTIATED, WITH_SESSION, WITH_EXPORT, &[Code::InvalidMemoryRange, Code::TooLarge]]
+            vec![NEGOTIATED, WITH_SESSION, WITH_EXPORT, &[Code::InvalidMemoryRange]]
         }
         "put_memory" | "put_memory_by_query" => {
             vec![WITH_BODY, WITH_SESSION, WITH_EXPORT, &[Code::InvalidMemoryRange]]
@@ -232,6 +245,7 @@ pub fn document() -> String {
         }
     }
     document["components"]["schemas"]["Problem"] = problem_schema();
+    document["components"]["schemas"]["MemoryAnswer"] = memory::answer_schema();
     document["components"]["securitySchemes"]["key"] = json!({
         "type": "http",
         "scheme": "bearer",
@@ -284,6 +298,7 @@ fn problem_schema() -> Value {
             "module": { "type": "string", "description": "The digest of the module called." },
             "usage": { "$ref": "#/components/schemas/Usage" },
             "trap": { "$ref": "#/components/schemas/Trap" },
+            "memory": { "$ref": "#/components/schemas/MemoryAnswer" },
         },
     })
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use axum::response::IntoResponse;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 pub use code::Code;
@@ -33,6 +34,8 @@ pub(crate) struct Problem {
     pub(crate) code: Code,
     detail: String,
     members: Map<String, Value>,
+    /// What was read from memories: JSON that may be large, so it is not parsed again.
+    memory: Option<Box<RawValue>>,
     /// When to try again, for those that a status tells to.
     retry_after: Option<Duration>,
     /// The methods that a resource has, for one that lacks a method others of its kind have.
@@ -51,6 +54,8 @@ struct Body<'a> {
     detail: &'a str,
     #[serde(flatten)]
     members: &'a Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<&'a RawValue>,
 }
 
 impl Problem {
@@ -60,7 +65,8 @@ impl Problem {
             detail.truncate(detail.floor_char_boundary(MAXIMUM_DETAIL));
             detail.push('…');
         }
-        Self { code, detail, members: Map::new(), retry_after: None, allow: None, cause: None }
+        let members = Map::new();
+        Self { code, detail, members, memory: None, retry_after: None, allow: None, cause: None }
     }
 
     /// The same as the answer to a call, which says how the call ended.
@@ -80,6 +86,12 @@ impl Problem {
         // Types with string keys do not fail to serialize into memory.
         let value = serde_json::to_value(value).unwrap_or_default();
         self.with(member, value)
+    }
+
+    /// Adds what was read from memories.
+    pub(crate) fn with_memory(mut self, memory: Box<RawValue>) -> Self {
+        self.memory = Some(memory);
+        self
     }
 
     /// Says after how long it is worth trying again.
@@ -117,6 +129,7 @@ impl Problem {
             code: self.code.as_str(),
             detail: &self.detail,
             members: &self.members,
+            memory: self.memory.as_deref(),
         };
         let mut reply = reply::json(status, &body);
         let headers = reply.headers_mut();

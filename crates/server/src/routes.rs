@@ -7,6 +7,7 @@ pub(crate) mod call;
 pub(crate) mod health;
 pub(crate) mod index;
 pub(crate) mod limits;
+pub(crate) mod memory;
 pub(crate) mod modules;
 pub(crate) mod original;
 pub(crate) mod problems;

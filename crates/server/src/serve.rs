@@ -14,7 +14,7 @@ use http_body_util::Either;
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
-use crate::answer::{Answer, Content};
+use crate::answer::{Answer, Content, Room};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::client::{self, Client};
@@ -85,8 +85,9 @@ impl Service {
 
     /// Takes room for an answer, or answers that there is none.
     fn hold(&self, response: Response<Content>) -> Response<Answer> {
-        let (head, content) = response.into_parts();
-        match self.app.answers.hold(content) {
+        let (mut head, content) = response.into_parts();
+        let room = head.extensions.remove::<Room>();
+        match self.app.answers.hold(content, room) {
             Ok(answer) => Response::from_parts(head, answer),
             Err(problem) => problem.into_reply().map(|body| Either::Left(body).into()),
         }

@@ -117,7 +117,7 @@ async fn bytes_that_are_not_in_the_memory_are_refused_and_none_is_written() {
     ] {
         let refused = session.get(&format!("{memory}?{query}")).await;
         let refused = refused.problem(422, "invalid-memory-range");
-        refused.has(json!({ "offset": offset, "length": length, "size": 65_536 }));
+        refused.has(json!({ "offset": offset, "length": length, "memory_bytes": 65_536 }));
     }
     let refused = session.put(&format!("{memory}?offset=65535")).content(OCTETS, "xy").await;
     refused.problem(422, "invalid-memory-range");

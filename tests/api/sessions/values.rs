@@ -143,5 +143,28 @@ async fn host_values_count_as_memory_and_are_collected() {
     let refused = refusal.await.problem(422, "memory-limit");
     refused.says(&["the session may have 4194304 bytes"]).has_not("usage");
     session.call("M", "keep", json!([null])).await.ok(json!({ "results": [] }));
-    session.call("M", "get", json!([0])).await.has_status(200);
+    session.call("M", "get", json!([9])).await.ok(json!({ "results": [null] }));
+}
+
+#[tokio::test]
+async fn long_host_values_are_more_than_a_call_may_return() {
+    let server = Server::start().await;
+    let limits = json!({ "output_bytes": 1000 });
+    let session = Session::with(&server, json!({ "limits": limits })).await;
+    session.instance("M", REFERENCES).await.created();
+    let results = "externref ".repeat(1000);
+    let many = "(global.get 0) ".repeat(1000);
+    let many = format!(
+        r#"(module (import "M" "kept" (global (mut externref)))
+            (func (export "many") (result {results}) {many}))"#
+    );
+    session.instance("N", &many).await.created();
+    session.call("M", "keep", json!([{ "extern": "x".repeat(1 << 20) }])).await.ok(json!({}));
+    session.call("N", "many", json!([])).await.problem(422, "output-limit");
+    let kept = "/instances/M/globals/kept";
+    session.get(kept).await.problem(422, "output-limit");
+    let long = json!({ "value": { "extern": "x".repeat(1000) } });
+    session.put(kept).json(long).await.problem(422, "output-limit");
+    session.put(kept).json(json!({ "value": { "extern": 1 } })).await.ok(json!({}));
+    session.get(kept).await.ok(json!({ "value": { "extern": 1 } }));
 }

@@ -13,8 +13,8 @@ use crate::store::State;
 pub enum SessionLinkError {
     /// Nothing satisfies an import.
     #[error(
-        "import {module:?} {name:?} ({expected}) is not satisfied: there is no link for {module:?}, \
-         and no instance of that name"
+        "import {module:?} {name:?} {expected} is not satisfied: there is no link for {module:?}, and \
+         no instance of that name"
     )]
     NoSource {
         /// The import's module.
@@ -25,7 +25,7 @@ pub enum SessionLinkError {
         expected: String,
     },
     /// What is linked has no export of that name.
-    #[error("import {module:?} {name:?} ({expected}) is not satisfied: {from} has no such export")]
+    #[error("import {module:?} {name:?} {expected} is not satisfied: {from} has no such export")]
     NoExport {
         /// The import's module.
         module: String,
@@ -49,6 +49,15 @@ pub enum SessionLinkError {
         found: String,
         /// What is linked.
         from: String,
+    },
+    /// What is linked needs memories of the host, which provides none in sessions.
+    #[error(
+        "link {module:?} leads to a module that imports a memory of the host, which provides none in \
+         sessions"
+    )]
+    HostMemory {
+        /// The link's import module.
+        module: String,
     },
     /// Nothing is imported from a link's module.
     #[error("link {module:?} is not used: nothing is imported from {module:?}")]
@@ -91,6 +100,9 @@ pub(super) fn resolve(
                 let found = known(instance);
                 let unknown = || SessionError::UnknownInstance(instance.clone());
                 Provider::Instance(instance, found.ok_or_else(unknown)?)
+            }
+            Some(SessionLink::Program(linked)) if linked.program.host.is_some() => {
+                return Err(SessionLinkError::HostMemory { module: name.to_owned() }.into());
             }
             Some(SessionLink::Program(linked)) => match linked.nodes.last() {
                 Some(root) => Provider::Program(&linked.program, *root),

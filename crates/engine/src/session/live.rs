@@ -9,7 +9,7 @@ use super::link::{self, Source};
 use super::share::Mappings;
 use super::{LinkedProgram, ModuleId, NamedInstance, NewInstance, SessionError, SessionLink};
 use super::{SessionShare, SessionValue, value};
-use crate::Trap;
+use crate::access::{Access, AccessError, MemoryReads, Reach, ReadRoom};
 use crate::call::CallError;
 use crate::config::SessionLimits;
 use crate::failure;
@@ -19,9 +19,10 @@ use crate::outcome::{Failure, Usage};
 use crate::program::{Instantiate, Node};
 use crate::store::{self, SessionIsOver, State};
 use crate::value::placeholder;
+use crate::{Trap, Value};
 
 /// How the guest's part of some work in a session ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct SessionOutcome<T> {
     /// What came of it, or why nothing did. What a frame's `node` says means nothing here.
     pub result: Result<T, Failure>,
@@ -29,29 +30,20 @@ pub struct SessionOutcome<T> {
     pub modules: Vec<ModuleId>,
     /// What it used; `None` when it ended before any guest code could run.
     pub usage: Option<Usage>,
+    /// What was read from memories, if anything was to be.
+    pub memory: Option<MemoryReads>,
 }
 
-/// Bytes outside of a memory were asked for, or more than may be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MemoryRange {
-    /// The memory ends before.
-    #[error("{length} bytes at offset {offset} are not in the memory, which has {size}")]
-    OutOfBounds {
-        /// Where they begin.
-        offset: u64,
-        /// How many they are.
-        length: u64,
-        /// How many bytes the memory has.
-        size: u64,
-    },
-    /// More than may be read at once.
-    #[error("{length} bytes are more than the {maximum} that can be read at once")]
-    TooLong {
-        /// How many were asked for.
-        length: u64,
-        /// How many can be.
-        maximum: u64,
-    },
+/// Bytes outside of a memory were asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{length} bytes at offset {offset} are not in the memory, which has {memory_bytes}")]
+pub struct MemoryBounds {
+    /// Where they begin.
+    pub offset: u64,
+    /// How many they are.
+    pub length: u64,
+    /// How many bytes the memory has.
+    pub memory_bytes: u64,
 }
 
 /// The store of a session.
@@ -96,6 +88,8 @@ impl Live {
         if known(&new.name).is_some() {
             return Err(SessionError::NameTaken(new.name));
         }
+        // An instance that is half made is not to be given up where a memory is made.
+        self.store.data_mut().limiter_mut().keep_going();
         let sources = link::resolve(&new.module, &new.links, &known, &mut self.store)?;
         self.count(&new)?;
         let made = self.make(&new, sources).await;
@@ -177,7 +171,7 @@ impl Live {
                 let imports = sources
                     .iter()
                     .map(|source| {
-                        earlier[source.node]
+                        earlier[source.instance]
                             .get_module_export(&mut self.store, &source.export)
                             .ok_or_else(missing)
                     })
@@ -199,7 +193,46 @@ impl Live {
         instance: Instance,
         name: &str,
         params: &[SessionValue],
+        access: Option<(Box<Access>, ReadRoom)>,
     ) -> Result<SessionOutcome<Vec<SessionValue>>, SessionError> {
+        let Some((access, room)) = access else {
+            let (results, ran) = self.call_with(instance, name, params, &[]).await?;
+            return self.outcome(results.map(|(results, _)| results), ran);
+        };
+        let reach = Reach { root: Some(instance), host: None };
+        let mut put = integers(params);
+        if let Err(error) = access.begin(&mut self.store, reach, &mut put).await {
+            // If what was to be put in does not fit, there is nothing to look at.
+            let refused = matches!(error.downcast_ref(), Some(AccessError::Range(_)));
+            let mut outcome = self.outcome(Err(error), !access.params.is_empty())?;
+            if !refused {
+                outcome.memory = access.end(&mut self.store, reach, None, &room).await;
+            }
+            return Ok(outcome);
+        }
+        let put: Vec<(usize, Val)> = access
+            .params
+            .iter()
+            .flat_map(|param| [param.index, param.index + 1])
+            .filter_map(|index| Some((index, *put.get(index)?)))
+            .collect();
+        let (results, ran) = self.call_with(instance, name, params, &put).await?;
+        let raw = results.as_ref().ok().map(|(_, raw)| &**raw);
+        let memory = access.end(&mut self.store, reach, raw, &room).await;
+        let mut outcome = self.outcome(results.map(|(results, _)| results), ran)?;
+        outcome.memory = memory;
+        Ok(outcome)
+    }
+
+    /// Calls a function, with `put` in the place of some of the parameters. Gives its results in both
+    /// forms, of which the references of the second are not rooted any more; and whether it ran.
+    async fn call_with(
+        &mut self,
+        instance: Instance,
+        name: &str,
+        params: &[SessionValue],
+        put: &[(usize, Val)],
+    ) -> Result<(wasmtime::Result<(Vec<SessionValue>, Vec<Val>)>, bool), SessionError> {
         // References are rooted for this call only, so that what guests drop can be collected.
         let mut scope = RootScope::new(&mut self.store);
         let function = instance.get_func(&mut scope, name);
@@ -213,19 +246,19 @@ impl Live {
             match value::to_wasmtime(param, &ty, &mut scope).await {
                 Ok(Some(param)) => given.push(param),
                 Ok(None) => return Err(SessionError::Values),
-                Err(error) => {
-                    drop(scope);
-                    return self.outcome(Err(error), false);
-                }
+                Err(error) => return Ok((Err(error), false)),
             }
+        }
+        for (index, value) in put {
+            given[*index] = *value;
         }
         let mut results: Vec<Val> = ty.results().map(|ty| placeholder(&ty)).collect();
         let called = function.call_async(&mut scope, &given, &mut results).await;
         let results = called.and_then(|()| {
-            results.iter().map(|result| value::from_wasmtime(result, &mut scope)).collect()
+            let values = results.iter().map(|result| value::from_wasmtime(result, &mut scope));
+            Ok((values.collect::<wasmtime::Result<_>>()?, results))
         });
-        drop(scope);
-        self.outcome(results, true)
+        Ok((results, true))
     }
 
     pub(super) fn global(
@@ -263,21 +296,19 @@ impl Live {
         self.outcome(set, false)
     }
 
-    pub(super) fn read_memory(
+    pub(super) fn read_memory<R>(
         &mut self,
         instance: Instance,
         name: &str,
         (offset, length): (u64, Option<u64>),
-        maximum: u64,
-    ) -> Result<Vec<u8>, SessionError> {
+        room: impl FnOnce(u64) -> Option<R>,
+    ) -> Result<(Vec<u8>, R), SessionError> {
         let memory = self.memory(instance, name)?;
         let data = memory.data(&self.store);
         let length = length.unwrap_or_else(|| (data.len() as u64).saturating_sub(offset));
         let range = range(offset, length, data.len())?;
-        if length > maximum {
-            return Err(MemoryRange::TooLong { length, maximum }.into());
-        }
-        Ok(data[range].to_vec())
+        let room = room(length).ok_or(SessionError::Overloaded)?;
+        Ok((data[range].to_vec(), room))
     }
 
     pub(super) fn write_memory(
@@ -314,18 +345,21 @@ impl Live {
         };
         let result = match result {
             Ok(value) => Ok(value),
-            Err(error) if error.is::<SessionIsOver>() => return Err(SessionError::Ended),
             Err(error) => {
+                if let Some(SessionIsOver(why)) = error.downcast_ref() {
+                    return Err(SessionError::Ended(*why));
+                }
                 let failure = failure::of(error, limiter, |module| self.place_of(module));
                 Err(failure.map_err(|error| match error {
                     CallError::Overloaded => SessionError::Overloaded,
                     CallError::Parameters => SessionError::Values,
+                    CallError::Access(invalid) => SessionError::Access(invalid),
                     CallError::Engine(error) => SessionError::Engine(error),
                 })?)
             }
         };
         let modules = self.modules_of(result.as_ref().err());
-        Ok(SessionOutcome { result, modules, usage: ran.then_some(usage) })
+        Ok(SessionOutcome { result, modules, usage: ran.then_some(usage), memory: None })
     }
 
     fn place_of(&self, module: &wasmtime::Module) -> usize {
@@ -374,6 +408,15 @@ fn linked(new: &NewInstance) -> impl Iterator<Item = &LinkedProgram> {
     })
 }
 
+/// Parameters as they are before bytes are put in their places: only integers matter then.
+fn integers(params: &[SessionValue]) -> Vec<Val> {
+    let integer = |param: &SessionValue| match param {
+        SessionValue::Plain(Value::I64(_)) => Val::I64(0),
+        _ => Val::I32(0),
+    };
+    params.iter().map(integer).collect()
+}
+
 fn missing() -> wasmtime::Error {
     wasmtime::format_err!("a linked export is missing")
 }
@@ -383,11 +426,11 @@ fn unknown(kind: &'static str, name: &str) -> SessionError {
 }
 
 /// The bytes from `offset` on as a range within `size`.
-fn range(offset: u64, length: u64, size: usize) -> Result<std::ops::Range<usize>, MemoryRange> {
+fn range(offset: u64, length: u64, size: usize) -> Result<std::ops::Range<usize>, MemoryBounds> {
     let end = offset.checked_add(length).filter(|end| *end <= size as u64);
     match end {
         // Both are at most `size`.
         Some(end) => Ok(offset as usize..end as usize),
-        None => Err(MemoryRange::OutOfBounds { offset, length, size: size as u64 }),
+        None => Err(MemoryBounds { offset, length, memory_bytes: size as u64 }),
     }
 }

@@ -1,5 +1,7 @@
 //! Values that cross the boundary of a session: those of calls, and host values by reference.
 
+use std::sync::Arc;
+
 use wasmtime::{AnyRef, AsContextMut, ExternRef, HeapType, RefType, Rooted, Val, ValType};
 
 use crate::limiter::HostRoom;
@@ -16,12 +18,22 @@ pub enum SessionValue {
     Plain(Value),
     /// A host value, which guests keep and pass on without looking into it. It comes back as the text
     /// that went in; two of the same text are two values.
-    Extern(Box<str>),
+    Extern(Arc<str>),
+}
+
+impl SessionValue {
+    /// How many bytes of text it has: many results can be the same long one.
+    pub fn text_bytes(&self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Extern(text) => text.len(),
+        }
+    }
 }
 
 /// A host value as a guest's reference leads to it. Its room is given back when it is collected.
 struct HostValue {
-    text: Box<str>,
+    text: Arc<str>,
     _room: HostRoom,
 }
 
@@ -56,7 +68,7 @@ pub(super) async fn to_wasmtime(
 }
 
 async fn new_extern(
-    text: &str,
+    text: &Arc<str>,
     mut store: impl AsContextMut<Data = State>,
 ) -> wasmtime::Result<Rooted<ExternRef>> {
     let mut store = store.as_context_mut();
@@ -69,7 +81,7 @@ async fn new_extern(
             store.data_mut().limiter_mut().take_host(bytes)?
         }
     };
-    ExternRef::new_async(store, HostValue { text: text.into(), _room: room }).await
+    ExternRef::new_async(store, HostValue { text: Arc::clone(text), _room: room }).await
 }
 
 /// A guest's value as a caller sees it.
@@ -91,7 +103,7 @@ pub(super) fn from_wasmtime(
     };
     let data = reference.data(store.as_context())?;
     Ok(match data.and_then(|data| data.downcast_ref::<HostValue>()) {
-        Some(host) => SessionValue::Extern(host.text.clone()),
+        Some(host) => SessionValue::Extern(Arc::clone(&host.text)),
         // An object of the guest's own.
         None => SessionValue::Plain(plain),
     })

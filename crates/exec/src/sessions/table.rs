@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use wasm_exec_engine::{Session, SessionShare};
+use wasm_exec_engine::{Session, SessionEnd, SessionShare};
 
 use super::{SessionError, SessionOwner, SessionRef};
 use crate::error::Error;
@@ -30,13 +30,16 @@ pub enum EndReason {
     Idle,
     /// One of its calls took too long.
     Timeout,
+    /// The server failed in the middle of one of its calls.
+    Failed,
     /// The server shuts down.
     ShuttingDown,
 }
 
 impl EndReason {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Deleted, Self::Idle, Self::Timeout, Self::ShuttingDown];
+    pub const ALL: [Self; 5] =
+        [Self::Deleted, Self::Idle, Self::Timeout, Self::Failed, Self::ShuttingDown];
 
     /// The stable name, in kebab case.
     pub fn as_str(self) -> &'static str {
@@ -44,6 +47,7 @@ impl EndReason {
             Self::Deleted => "deleted",
             Self::Idle => "idle",
             Self::Timeout => "timeout",
+            Self::Failed => "failed",
             Self::ShuttingDown => "shutting-down",
         }
     }
@@ -55,6 +59,7 @@ impl fmt::Display for EndReason {
             Self::Deleted => "it was deleted",
             Self::Idle => "nobody used it for too long",
             Self::Timeout => "one of its calls took too long",
+            Self::Failed => "the server failed in one of its calls",
             Self::ShuttingDown => "the server is shutting down",
         })
     }
@@ -392,12 +397,19 @@ impl InUse {
         self.sessions.end(&self.id, reason);
     }
 
-    /// Why the session has ended.
-    pub(super) fn ended(&self) -> SessionError {
-        // What ends otherwise is in the table before its calls can see it.
-        self.end(EndReason::Timeout);
-        let ended = self.sessions.table().ended.get(&self.id).map(|ended| ended.reason);
-        SessionError::Ended(ended.unwrap_or(EndReason::Timeout))
+    /// Why the session has ended, by what the engine says.
+    pub(super) fn ended(&self, why: SessionEnd) -> SessionError {
+        let reason = match why {
+            // That is in the table before any call can see it.
+            SessionEnd::Asked => {
+                let table = self.sessions.table();
+                table.ended.get(&self.id).map_or(EndReason::Deleted, |ended| ended.reason)
+            }
+            SessionEnd::Timeout => EndReason::Timeout,
+            SessionEnd::Failed => EndReason::Failed,
+        };
+        self.end(reason);
+        SessionError::Ended(reason)
     }
 }
 

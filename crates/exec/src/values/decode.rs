@@ -4,22 +4,59 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use wasm_exec_engine::{SessionValue, Value, ValueType, Values};
 
+use super::bytes::{self, WithBytes};
 use super::{InvalidParams, Reason, Style, float};
 
 /// The longest piece of a wrong parameter that an error repeats, in bytes.
 const MAXIMUM_QUOTE: usize = 64;
+
+/// A call's parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Params<'a> {
+    /// A value for each.
+    Plain(Values),
+    /// Some are bytes.
+    WithBytes(Box<WithBytes<'a>>),
+}
 
 /// Decodes a call's parameters by the types of its function.
 ///
 /// # Errors
 ///
 /// [`InvalidParams`] names the first parameter that does not fit.
-pub fn decode(
-    params: &[&RawValue],
+pub fn decode<'a>(
+    params: &[&'a RawValue],
     types: &[ValueType],
     style: Style,
-) -> Result<Values, InvalidParams> {
-    each(params, types, |json, ty| decode_value(json, ty, style))
+) -> Result<Params<'a>, InvalidParams> {
+    let one = |index, param: &RawValue, ty| decode_one(index, param, ty, style);
+    if params.iter().any(|param| param.get().starts_with('{'))
+        && let Some(params) = bytes::decode_with(params, types, one, |zero| zero)?
+    {
+        return Ok(Params::WithBytes(Box::new(params)));
+    }
+    if params.len() != types.len() {
+        let (expected, found) = (types.len(), params.len());
+        return Err(InvalidParams::Count { expected, found, bytes: 0 });
+    }
+    let params = params.iter().zip(types).enumerate();
+    let values = params.map(|(index, (param, ty))| decode_one(index, param, *ty, style));
+    Ok(Params::Plain(values.collect::<Result<_, _>>()?))
+}
+
+/// Decodes the element `index` of a list of parameters.
+fn decode_one(
+    index: usize,
+    param: &RawValue,
+    ty: ValueType,
+    style: Style,
+) -> Result<Value, InvalidParams> {
+    decode_value(param.get(), ty, style).map_err(|reason| InvalidParams::Value {
+        index,
+        expected: ty.to_string(),
+        found: quote(param.get()),
+        reason,
+    })
 }
 
 /// Decodes the parameters of a call in a session, where host values can be passed.
@@ -27,49 +64,49 @@ pub fn decode(
 /// # Errors
 ///
 /// As [`decode`].
-pub fn decode_session(
-    params: &[&RawValue],
+pub fn decode_session<'a>(
+    params: &[&'a RawValue],
     types: &[ValueType],
-) -> Result<Vec<SessionValue>, InvalidParams> {
-    each(params, types, |json, ty| match ty {
+) -> Result<WithBytes<'a, Vec<SessionValue>>, InvalidParams> {
+    let one = |index, param: &RawValue, ty: ValueType| {
+        decode_session_value(param.get(), ty).map_err(|reason| InvalidParams::Value {
+            index,
+            expected: ty.to_string(),
+            found: quote(param.get()),
+            reason,
+        })
+    };
+    if let Some(params) = bytes::decode_with(params, types, one, SessionValue::Plain)? {
+        return Ok(params);
+    }
+    if params.len() != types.len() {
+        let (expected, found) = (types.len(), params.len());
+        return Err(InvalidParams::Count { expected, found, bytes: 0 });
+    }
+    let params = params.iter().zip(types).enumerate();
+    let values = params.map(|(index, (param, ty))| one(index, param, *ty));
+    Ok(WithBytes { values: values.collect::<Result<_, _>>()?, bytes: Vec::new() })
+}
+
+fn decode_session_value(json: &str, ty: ValueType) -> Result<SessionValue, Reason> {
+    match ty {
         ValueType::Reference { heap: "extern" | "any", .. } if json != "null" => {
-            let host: Host<'_> = serde_json::from_str(json).map_err(|_| Reason::NoHostValue)?;
-            Ok(SessionValue::Extern(host.r#extern.get().into()))
+            // An array of one element would be taken for the object, too.
+            let object = Some(json).filter(|json| json.starts_with('{'));
+            let host = object.and_then(|json| serde_json::from_str::<HostValue<'_>>(json).ok());
+            let text = host.ok_or(Reason::NoHostValue)?.r#extern.get();
+            Ok(SessionValue::Extern(text.into()))
         }
         ty => decode_plain(json, ty, Style::Plain).map(SessionValue::Plain),
-    })
+    }
 }
 
 /// `{"extern": 1}` and its like.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Host<'a> {
+struct HostValue<'a> {
     #[serde(borrow)]
     r#extern: &'a RawValue,
-}
-
-/// Decodes each parameter by its type.
-fn each<C: FromIterator<T>, T>(
-    params: &[&RawValue],
-    types: &[ValueType],
-    decode: impl Fn(&str, ValueType) -> Result<T, Reason>,
-) -> Result<C, InvalidParams> {
-    if params.len() != types.len() {
-        return Err(InvalidParams::Count { expected: types.len(), found: params.len() });
-    }
-    params
-        .iter()
-        .zip(types)
-        .enumerate()
-        .map(|(index, (param, ty))| {
-            decode(param.get(), *ty).map_err(|reason| InvalidParams::Value {
-                index,
-                expected: ty.to_string(),
-                found: quote(param.get()),
-                reason,
-            })
-        })
-        .collect()
 }
 
 fn decode_value(json: &str, ty: ValueType, style: Style) -> Result<Value, Reason> {
@@ -177,7 +214,8 @@ impl<'a> Tagged<'a> {
     }
 }
 
-fn quote(json: &str) -> String {
+/// A wrong parameter, shortened if it is long.
+pub(super) fn quote(json: &str) -> String {
     if json.len() <= MAXIMUM_QUOTE {
         return json.to_owned();
     }

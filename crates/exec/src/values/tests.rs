@@ -9,7 +9,10 @@ const REF_FUNC: ValueType = ValueType::Reference { nullable: false, heap: "func"
 
 fn decode_one(json: &str, ty: ValueType, style: Style) -> Result<Value, InvalidParams> {
     let raw: &RawValue = serde_json::from_str(json).unwrap();
-    decode(&[raw], &[ty], style).map(|values| values[0])
+    decode(&[raw], &[ty], style).map(|params| match params {
+        Params::Plain(values) => values[0],
+        Params::WithBytes(_) => unreachable!("one parameter cannot be bytes"),
+    })
 }
 
 fn encode_one(value: Value, style: Style) -> String {
@@ -205,5 +208,54 @@ proptest! {
                 let _ = decode(&[raw], &[ty], Style::Tagged);
             }
         }
+    }
+}
+
+/// The bytes that are passed for a function of two integers.
+fn decode_bytes(json: &str) -> Result<Vec<u8>, InvalidParams> {
+    let raw: &RawValue = serde_json::from_str(json).unwrap();
+    match decode(&[raw], &[ValueType::I32, ValueType::I32], Style::Plain)? {
+        Params::WithBytes(params) => {
+            assert_eq!(params.values[..], [Value::I32(0), Value::I32(0)]);
+            let [passed] = params.bytes.try_into().unwrap();
+            assert_eq!((passed.element, passed.param), (0, 0));
+            passed.decode().map(|param| param.bytes)
+        }
+        Params::Plain(values) => panic!("{json} is no values: {values:?}"),
+    }
+}
+
+#[test]
+fn bytes_are_text_or_base64() {
+    for (json, bytes) in [
+        (r#"{"utf8":""}"#, &b""[..]),
+        (r#"{"utf8":"h\u0069"}"#, b"hi"),
+        (r#" { "\u0075tf8" : "hi" } "#, b"hi"),
+        (r#"{"base64":"aGk="}"#, b"hi"),
+        (r#"{"base64":"aGk"}"#, b"hi"),
+    ] {
+        assert_eq!(decode_bytes(json.trim()).as_deref(), Ok(bytes), "{json}");
+    }
+    for (json, message) in [
+        (r#"{"utf8":"\ud800"}"#, "params[0]: expected i32 i32, got"),
+        (r#"{"utf8":"a","x":[{},{"utf8":1}]}"#, "params[0]: expected i32 i32, got"),
+        (r#"{"base64":"a_=="}"#, "params[0]: base64: Invalid symbol 95, offset 1"),
+        (r#"{"base64":"aGk=="}"#, "params[0]: base64: "),
+        (r#"{"text":"a"}"#, "params: the function takes 2 parameters, got 1"),
+    ] {
+        let error = decode_bytes(json).unwrap_err().to_string();
+        assert!(error.starts_with(message), "{json}: {error}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_can_be_passed(bytes: Vec<u8>, text: String) {
+        use base64::Engine as _;
+        let base64 = crate::source::BASE64.encode(&bytes);
+        let json = serde_json::json!({ "base64": base64 }).to_string();
+        prop_assert_eq!(decode_bytes(&json), Ok(bytes));
+        let json = serde_json::json!({ "utf8": text }).to_string();
+        prop_assert_eq!(decode_bytes(&json), Ok(text.into_bytes()));
     }
 }

@@ -53,7 +53,7 @@ codes! {
     UnknownInstance "unknown-instance" NOT_FOUND "Unknown instance"
         "The session has no instance of this name. `GET /v1/sessions/{id}` lists those that it has.";
     UnknownExport "unknown-export" NOT_FOUND "Unknown export"
-        "The instance exports nothing of this name and kind. The detail says what was looked for.";
+        "The module, or the instance of a session, exports nothing of this name that can be used so; of memories, the host provides none that is imported so, either. The detail says what was looked for; where it is a call's memory, the member `memories` lists those that there are.";
     NotFound "not-found" NOT_FOUND "Not found"
         "There is nothing at this path.";
     MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "Method not allowed"
@@ -67,7 +67,7 @@ codes! {
     InUse "in-use" CONFLICT "In use"
         "The module was not registered without a name, and others still use it.";
     SessionEnded "session-ended" GONE "Session ended"
-        "The session was there and has ended. The member `reason` says why: `deleted`, `idle`, or `timeout`.";
+        "The session was there and has ended. The member `reason` says why: `deleted`, `idle`, `timeout`, or `failed`.";
     TooLarge "too-large" PAYLOAD_TOO_LARGE "Too large"
         "The request or the module has more bytes than are accepted. The member `maximum` says how many are.";
     UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "Unsupported media type"
@@ -84,10 +84,12 @@ codes! {
         "An import is not satisfied, or by something of another type, or a link is not used, or the linked graph is too large. The detail says which import and what was found.";
     InvalidParams "invalid-params" UNPROCESSABLE_ENTITY "Invalid parameters"
         "The parameters are not what the function takes. The members `index` and `expected` say which one and what it should be.";
+    InvalidMemoryRange "invalid-memory-range" UNPROCESSABLE_ENTITY "Invalid memory range"
+        "Bytes that were to be written or read are not within the memory; nothing was written, and no function was called. The members `index` (of a call's write), `offset`, `length` and `memory_bytes` say which and why.";
+    NoAllocator "no-allocator" UNPROCESSABLE_ENTITY "No allocator"
+        "A parameter is bytes, and the module exports no function that gives space for them. The detail says what was looked for.";
     InvalidName "invalid-name" UNPROCESSABLE_ENTITY "Invalid name"
         "The name does not follow the grammar `[namespace:]label[@version]`.";
-    InvalidMemoryRange "invalid-memory-range" UNPROCESSABLE_ENTITY "Invalid memory range"
-        "The bytes are not within the memory. The members `offset`, `length` and `size` say what was asked for and what there is.";
     LimitTooHigh "limit-too-high" UNPROCESSABLE_ENTITY "Limit too high"
         "The request asks for more than the operator allows. `GET /v1/limits` lists the maxima.";
     Trap "trap" UNPROCESSABLE_ENTITY "The guest trapped"
@@ -101,7 +103,7 @@ codes! {
     StackOverflow "stack-overflow" UNPROCESSABLE_ENTITY "Stack overflow"
         "The guest's calls are nested too deeply.";
     OutputLimit "output-limit" UNPROCESSABLE_ENTITY "Output limit"
-        "The results are larger than the call may return. Ask for more with `limits.output_bytes`.";
+        "The results, and what is read from memories, are more than the call may return. Ask for more with `limits.output_bytes`.";
     RateLimited "rate-limited" TOO_MANY_REQUESTS "Rate limited"
         "The key made more requests per second than it may. The header Retry-After says when there is room for the next.";
     QuotaExceeded "quota-exceeded" TOO_MANY_REQUESTS "Quota exceeded"

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde_json::json;
 use wasm_exec::{
-    CompileError, DeleteError, EndReason, Error, GraphError, InvalidModule, InvalidParams,
-    LimitExceeded, LinkError, MemoryRange, NameTakenReason, RegisterError, RegistryError,
-    SessionError, SessionLinkError, SourceError, StorageError,
+    CompileError, DeleteError, EndReason, Error, GraphError, InvalidAccess, InvalidModule,
+    InvalidParams, LimitExceeded, LinkError, MemoryBounds, NameTakenReason, RegisterError,
+    RegistryError, SessionError, SessionLinkError, SourceError, StorageError,
 };
 
 use super::{Code, Problem};
+use crate::routes::memory;
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
@@ -32,10 +33,13 @@ impl From<Error> for Problem {
             Error::InitialMemory { bytes, maximum } => {
                 problem(Code::MemoryLimit).with("initial_bytes", bytes).with("maximum", maximum)
             }
-            Error::Link { module, error } => {
-                let problem = link(*error, detail);
-                match module {
-                    Some(module) => problem.with("in", module.to_string()),
+            Error::Link { module, other, error } => {
+                let mut problem = link(*error, detail);
+                if let Some(module) = module {
+                    problem = problem.with("in", module.to_string());
+                }
+                match other {
+                    Some(other) => problem.with("contradicts", other.to_string()),
                     None => problem,
                 }
             }
@@ -55,6 +59,14 @@ impl From<Error> for Problem {
                 }
             }
             Error::Params(error) => params(error, detail),
+            Error::Access(error) => access(error, detail),
+            Error::Base64 { write, error } => {
+                let problem = Problem::invalid_request(detail).with("index", write);
+                match error.position {
+                    Some(position) => problem.with("position", position),
+                    None => problem,
+                }
+            }
             Error::Limit(error) => problem(Code::LimitTooHigh)
                 .with("limit", error.limit)
                 .with("maximum", error.maximum),
@@ -71,7 +83,8 @@ fn session(error: SessionError, detail: String) -> Problem {
         SessionError::Unknown => problem(Code::UnknownSession),
         SessionError::Ended(EndReason::ShuttingDown) => problem(Code::ShuttingDown),
         SessionError::Ended(
-            reason @ (EndReason::Deleted | EndReason::Idle | EndReason::Timeout),
+            reason
+            @ (EndReason::Deleted | EndReason::Idle | EndReason::Timeout | EndReason::Failed),
         ) => problem(Code::SessionEnded).with("reason", reason.as_str()),
         SessionError::TooMany { maximum } => problem(Code::RateLimited).with("maximum", maximum),
         SessionError::InstanceName(_) => problem(Code::InvalidName),
@@ -92,12 +105,9 @@ fn session(error: SessionError, detail: String) -> Problem {
             problem(Code::LimitTooHigh).with("limit", what).with("maximum", maximum)
         }
         SessionError::Immutable(_) => problem(Code::MethodNotAllowed).allowing("GET, HEAD"),
-        SessionError::Range(MemoryRange::OutOfBounds { offset, length, size }) => {
+        SessionError::Range(MemoryBounds { offset, length, memory_bytes }) => {
             let problem = problem(Code::InvalidMemoryRange);
-            problem.with("offset", offset).with("length", length).with("size", size)
-        }
-        SessionError::Range(MemoryRange::TooLong { length, maximum }) => {
-            problem(Code::TooLarge).with("size", length).with("maximum", maximum)
+            problem.with("offset", offset).with("length", length).with("memory_bytes", memory_bytes)
         }
     }
 }
@@ -114,7 +124,9 @@ fn session_link(error: SessionLinkError, detail: String) -> Problem {
             .with("import", import(module, name))
             .with("expected", expected)
             .with("found", found),
-        SessionLinkError::Unused { module } => problem.with("link", module),
+        SessionLinkError::HostMemory { module } | SessionLinkError::Unused { module } => {
+            problem.with("link", module)
+        }
     }
 }
 
@@ -197,6 +209,13 @@ fn link(error: LinkError, detail: String) -> Problem {
             .with("import", import(module, name))
             .with("expected", expected)
             .with("found", found),
+        LinkError::HostMemory { module, name, expected, found, .. } => problem
+            .with("import", import(module, name))
+            .with("expected", expected)
+            .with("found", found),
+        LinkError::TooManyHostMemories { maximum, .. } => problem.with("maximum", maximum),
+        // The use cases give these two another meaning.
+        LinkError::InitialMemory { .. } | LinkError::Unavailable(_) => problem,
         LinkError::Unused { module, .. } => problem.with("link", module),
         LinkError::TooLarge { maximum, .. } => problem.with("maximum", maximum),
     }
@@ -265,11 +284,46 @@ fn storage(error: StorageError) -> Problem {
 fn params(error: InvalidParams, detail: String) -> Problem {
     let problem = Problem::new(Code::InvalidParams, detail);
     match error {
-        InvalidParams::Count { expected, found } => {
+        InvalidParams::Count { expected, found, bytes: _ } => {
             problem.with("expected", expected).with("found", found)
         }
         InvalidParams::Value { index, expected, found, reason: _ } => {
             problem.with("index", index).with("expected", expected).with("found", found)
+        }
+        InvalidParams::Base64 { index, error } => {
+            let problem = problem.with("index", index).with("expected", "base64");
+            match error.position {
+                Some(position) => problem.with("position", position),
+                None => problem,
+            }
+        }
+    }
+}
+
+fn access(error: InvalidAccess, detail: String) -> Problem {
+    match error {
+        InvalidAccess::UnknownMemory { asked, memories } => {
+            let memories: Vec<_> = memories.iter().map(memory::name).collect();
+            Problem::new(Code::UnknownExport, detail)
+                .with("memory", memory::name(&asked))
+                .with("memories", memories)
+        }
+        InvalidAccess::Result { read, result, results, found } => {
+            let problem = Problem::new(Code::InvalidParams, detail)
+                .with("index", read)
+                .with("result", result)
+                .with("results", results)
+                .with("expected", "i32 or i64");
+            match found {
+                Some(found) => problem.with("found", found.to_string()),
+                None => problem,
+            }
+        }
+        InvalidAccess::NoAllocator { address } => {
+            Problem::new(Code::NoAllocator, detail).with("address", address.to_string())
+        }
+        InvalidAccess::NoPair { index } => {
+            Problem::new(Code::InvalidParams, detail).with("index", index)
         }
     }
 }

@@ -5,13 +5,16 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
+use utoipa::openapi::Ref;
 use wasm_exec::{
-    Answer, Call, Digest, Failure, FailureKind, Links, RequestedLimits, Style, Target, TrapReport,
+    Answer, Call, Digest, Failure, FailureKind, Links, MemoryAccess, MemoryRange, RequestedLimits,
+    Style, Target, TrapReport,
 };
 
+use super::memory::MemoryRequest;
 use super::source::{LinkMap, Text, at_most_one, short_list};
 use crate::app::App;
-use crate::body::{self, ContentType};
+use crate::body::{self, ContentType, Strict};
 use crate::caller::Caller;
 use crate::negotiation::accepts;
 use crate::problem::{Code, Problem};
@@ -21,10 +24,15 @@ use crate::reply::{self, Handled};
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CallFunctionRequest<'a> {
-    /// One value for each parameter.
+    /// One value for each parameter, or `{"utf8": TEXT}` or `{"base64": TEXT}` for two: the address
+    /// and the length of bytes in space that the module's own allocator gives.
     #[serde(borrow, default, deserialize_with = "short_list")]
     #[schema(value_type = Vec<Object>)]
     params: Vec<&'a RawValue>,
+    /// What is put into memories before the call and taken out after it.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<MemoryRequest<'static>>)]
+    memory: Option<Box<Strict<MemoryRequest<'a>>>>,
     /// What the call may use.
     #[serde(default, deserialize_with = "body::object")]
     limits: CallLimits,
@@ -59,10 +67,15 @@ pub(crate) struct CallRequest<'a> {
     #[serde(borrow)]
     #[schema(value_type = String)]
     function: Text<'a>,
-    /// One value for each parameter.
+    /// One value for each parameter, or `{"utf8": TEXT}` or `{"base64": TEXT}` for two: the address
+    /// and the length of bytes in space that the module's own allocator gives.
     #[serde(borrow, default, deserialize_with = "short_list")]
     #[schema(value_type = Vec<Object>)]
     params: Vec<&'a RawValue>,
+    /// What is put into memories before the call and taken out after it.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<MemoryRequest<'static>>)]
+    memory: Option<Box<Strict<MemoryRequest<'a>>>>,
     /// What the call may use.
     #[serde(default, deserialize_with = "body::object")]
     limits: CallLimits,
@@ -101,9 +114,18 @@ pub(crate) struct CallAnswer<'a> {
     /// One value for each result.
     #[schema(value_type = Vec<Object>)]
     results: &'a RawValue,
+    /// What was read from memories, if anything was to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = memory_answer)]
+    memory: Option<Box<RawValue>>,
     usage: Option<Usage>,
     /// The digest of the module that was called.
     module: String,
+}
+
+/// The schema of an answer's `memory`.
+pub(crate) fn memory_answer() -> Ref {
+    Ref::from_schema_name("MemoryAnswer")
 }
 
 /// What a call used. It is there exactly when guest code ran.
@@ -195,13 +217,10 @@ where
         _ => return Err(body::unsupported(headers, "application/json")),
     };
     let (params, limits) = (&*request.params, request.limits.into());
-    let target = Target::Module(module);
-    answer(
-        app,
-        caller,
-        Call { target, function, params, limits, style: Style::Plain, client: caller.client() },
-    )
-    .await
+    let memory = access(&request.memory)?;
+    let (target, style) = (Target::Module(module), Style::Plain);
+    let call = Call { target, function, params, memory, limits, style, client: caller.client() };
+    answer(app, caller, call).await
 }
 
 /// Call a function of a registered module, or of Wasm that is sent along
@@ -238,13 +257,17 @@ where
         }
     };
     let (params, limits) = (&*request.params, request.limits.into());
-    let function = &request.function.0;
-    answer(
-        app,
-        caller,
-        Call { target, function, params, limits, style: Style::Plain, client: caller.client() },
-    )
-    .await
+    let memory = access(&request.memory)?;
+    let (function, style) = (&*request.function.0, Style::Plain);
+    let call = Call { target, function, params, memory, limits, style, client: caller.client() };
+    answer(app, caller, call).await
+}
+
+/// What a call is to do with memories, if anything.
+pub(crate) fn access<'a>(
+    request: &'a Option<Box<Strict<MemoryRequest<'_>>>>,
+) -> Result<Option<Box<MemoryAccess<'a>>>, Problem> {
+    request.as_ref().map(|request| request.0.access()).transpose()
 }
 
 async fn answer(app: &App, caller: &Caller, call: Call<'_>) -> Handled {
@@ -255,13 +278,14 @@ async fn answer(app: &App, caller: &Caller, call: Call<'_>) -> Handled {
 pub(crate) fn answered(answer: Answer) -> Handled {
     let results = match answer.result {
         Ok(results) => results,
-        Err(failure) => return Err(failed(failure, answer.module, answer.usage)),
+        Err(failure) => return Err(failed(failure, answer.module, answer.usage, answer.memory)),
     };
     let results = RawValue::from_string(results)
         .map_err(|error| Problem::new(Code::Internal, "internal error").because(error))?;
     let body = CallAnswer {
         outcome: "ok",
         results: &results,
+        memory: answer.memory,
         usage: answer.usage.map(Usage::from),
         module: answer.module.to_string(),
     };
@@ -282,7 +306,12 @@ pub(crate) async fn run(
 }
 
 /// The problem of a guest that gave no results, with the members an answer would have.
-pub(crate) fn failed(failure: Failure, module: Digest, usage: Option<wasm_exec::Usage>) -> Problem {
+pub(crate) fn failed(
+    failure: Failure,
+    module: Digest,
+    usage: Option<wasm_exec::Usage>,
+    memory: Option<Box<RawValue>>,
+) -> Problem {
     let code = match failure.kind {
         FailureKind::Trap => Code::Trap,
         FailureKind::Timeout => Code::Timeout,
@@ -290,8 +319,17 @@ pub(crate) fn failed(failure: Failure, module: Digest, usage: Option<wasm_exec::
         FailureKind::MemoryLimit => Code::MemoryLimit,
         FailureKind::StackOverflow => Code::StackOverflow,
         FailureKind::OutputLimit => Code::OutputLimit,
+        FailureKind::MemoryRange(_) => Code::InvalidMemoryRange,
     };
     let mut problem = Problem::new(code, failure.detail).with("module", module.to_string());
+    if let FailureKind::MemoryRange(range) = failure.kind {
+        let MemoryRange { index, offset, length, memory_bytes } = range;
+        problem = problem.with("index", index).with("offset", offset);
+        problem = problem.with("length", length).with("memory_bytes", memory_bytes);
+    }
+    if let Some(memory) = memory {
+        problem = problem.with_memory(memory);
+    }
     if let Some(usage) = usage {
         problem = problem.with_serialized("usage", &Usage::from(usage));
     }

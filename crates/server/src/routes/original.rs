@@ -4,18 +4,19 @@
 
 use axum::extract::{Request, State};
 use bytes::Bytes;
-use http::HeaderMap;
-use serde::Deserialize;
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
-use wasm_exec::{Call, Links, RequestedLimits, Style, Target};
+use wasm_exec::{Call, Links, MemoryAccess, RequestedLimits, Style, Target};
 
-use super::call::{failed, run};
+use super::call::{access, failed, memory_answer, run};
+use super::memory::MemoryRequest;
 use super::source::{Text, exactly_one, short_list};
 use crate::app::App;
-use crate::body::{self, ContentType};
+use crate::body::{self, ContentType, Strict};
 use crate::caller::Caller;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::reply::{self, Handled};
 
 /// Wasm, and a function of it to call. Exactly one of `wasm_hex`, `wasm_base64` and `wat` is given.
@@ -38,10 +39,16 @@ pub(crate) struct RunRequest<'a> {
     #[serde(borrow)]
     #[schema(value_type = String)]
     function_name: Text<'a>,
-    /// One value for each parameter; their types are the function's.
+    /// One value for each parameter, whose types are the function's; or `{"utf8": TEXT}` or
+    /// `{"base64": TEXT}` for two: the address and the length of bytes in space that the module's own
+    /// allocator gives.
     #[serde(borrow, default, deserialize_with = "short_list")]
     #[schema(value_type = Vec<Object>)]
     params: Vec<&'a RawValue>,
+    /// What is put into memories before the call and taken out after it.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<MemoryRequest<'static>>)]
+    memory: Option<Box<Strict<MemoryRequest<'a>>>>,
     /// Names of registered modules that satisfy imports.
     #[serde(default, deserialize_with = "short_list")]
     host_modules: Vec<String>,
@@ -85,10 +92,36 @@ pub(crate) struct ExecuteRequest<'a> {
     #[serde(borrow)]
     #[schema(value_type = String)]
     function_name: Text<'a>,
-    /// One value for each parameter; their types are the function's.
+    /// One value for each parameter, whose types are the function's; or `{"utf8": TEXT}` or
+    /// `{"base64": TEXT}` for two: the address and the length of bytes in space that the module's own
+    /// allocator gives.
     #[serde(borrow, default, deserialize_with = "short_list")]
     #[schema(value_type = Vec<Object>)]
     params: Vec<&'a RawValue>,
+    /// What is put into memories before the call and taken out after it.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<MemoryRequest<'static>>)]
+    memory: Option<Box<Strict<MemoryRequest<'a>>>>,
+}
+
+/// The results, each with its type; where something was read from memories, an object of both.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is only described: the two are written as they are")]
+enum Answered {
+    #[schema(value_type = Vec<Object>)]
+    Results(Box<RawValue>),
+    WithMemory(TaggedAnswer),
+}
+
+/// The results, and what was read from memories.
+#[derive(Debug, Serialize, ToSchema)]
+struct TaggedAnswer {
+    /// One value for each result, with its type.
+    #[schema(value_type = Vec<Object>)]
+    results: Box<RawValue>,
+    #[schema(schema_with = memory_answer)]
+    memory: Box<RawValue>,
 }
 
 /// Run Wasm that is sent along
@@ -96,7 +129,7 @@ pub(crate) struct ExecuteRequest<'a> {
     post, path = "/", tag = "original",
     request_body = RunRequest<'static>,
     responses((status = 200, description = "The results, each with its type",
-        body = Vec<Object>, example = json!([{"I32": 4}]))),
+        body = Answered, example = json!([{"I32": 4}]))),
 )]
 pub(crate) async fn run_wasm<B>(app: &App, caller: &Caller, headers: &HeaderMap, body: B) -> Handled
 where
@@ -110,7 +143,8 @@ where
     let wasm = app.exec.decode(source).await?;
     let links = Links::HostModules(request.host_modules);
     let target = Target::Inline { wasm, links };
-    call_tagged(app, caller, target, &request.function_name.0, &request.params).await
+    let memory = access(&request.memory)?;
+    call_tagged(app, caller, target, &request.function_name.0, &request.params, memory).await
 }
 
 /// Run a registered module
@@ -118,7 +152,7 @@ where
     post, path = "/execute", tag = "original",
     request_body = ExecuteRequest<'static>,
     responses((status = 200, description = "The results, each with its type",
-        body = Vec<Object>, example = json!([{"I32": 4}]))),
+        body = Answered, example = json!([{"I32": 4}]))),
 )]
 pub(crate) async fn execute_module<B>(
     app: &App,
@@ -134,7 +168,8 @@ where
     let body = app.bodies.read(headers, body).await?;
     let request: ExecuteRequest<'_> = body::json(&body.bytes)?;
     let target = Target::Module(&request.module_name.0);
-    call_tagged(app, caller, target, &request.function_name.0, &request.params).await
+    let memory = access(&request.memory)?;
+    call_tagged(app, caller, target, &request.function_name.0, &request.params, memory).await
 }
 
 /// Register a module
@@ -170,14 +205,19 @@ async fn call_tagged(
     target: Target<'_>,
     function: &str,
     params: &[&RawValue],
+    memory: Option<Box<MemoryAccess<'_>>>,
 ) -> Handled {
-    let limits = RequestedLimits::default();
-    let call =
-        Call { target, function, params, limits, style: Style::Tagged, client: caller.client() };
+    let (limits, style) = (RequestedLimits::default(), Style::Tagged);
+    let call = Call { target, function, params, memory, limits, style, client: caller.client() };
     let answer = run(app, caller, call).await?;
-    match answer.result {
-        Ok(results) => Ok(reply::content(reply::JSON, results)),
-        Err(failure) => Err(failed(failure, answer.module, answer.usage)),
+    match (answer.result, answer.memory) {
+        (Ok(results), None) => Ok(reply::content(reply::JSON, results)),
+        (Ok(results), Some(memory)) => {
+            let results = RawValue::from_string(results)
+                .map_err(|error| Problem::new(Code::Internal, "internal error").because(error))?;
+            Ok(reply::json(StatusCode::OK, &TaggedAnswer { results, memory }))
+        }
+        (Err(failure), memory) => Err(failed(failure, answer.module, answer.usage, memory)),
     }
 }
 

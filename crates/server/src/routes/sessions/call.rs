@@ -8,22 +8,28 @@ use wasm_exec::SessionCall;
 
 use super::request::{Owned, Segments, read, read_optional};
 use crate::app::App;
-use crate::body;
+use crate::body::{self, Strict};
 use crate::caller::Caller;
 use crate::negotiation::accepts;
 use crate::problem::Problem;
 use crate::reply::Handled;
-use crate::routes::call::{CallAnswer, answered};
+use crate::routes::call::{CallAnswer, access, answered};
+use crate::routes::memory::MemoryRequest;
 use crate::routes::source::{Text, short_list};
 
 /// Parameters and limits of a call in a session. All members may be missing, and so may the body.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CallInstance<'a> {
-    /// One value for each parameter.
+    /// One value for each parameter, or `{"utf8": TEXT}` or `{"base64": TEXT}` for two: the address
+    /// and the length of bytes in space that the module's own allocator gives.
     #[serde(borrow, default, deserialize_with = "short_list")]
     #[schema(value_type = Vec<Object>)]
     params: Vec<&'a RawValue>,
+    /// What is put into memories before the call and taken out after it.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<MemoryRequest<'static>>)]
+    memory: Option<Box<Strict<MemoryRequest<'a>>>>,
     #[serde(default, deserialize_with = "body::object")]
     limits: SessionCallLimits,
 }
@@ -40,10 +46,15 @@ pub(crate) struct CallSession<'a> {
     #[serde(borrow)]
     #[schema(value_type = String)]
     function: Text<'a>,
-    /// One value for each parameter.
+    /// One value for each parameter, or `{"utf8": TEXT}` or `{"base64": TEXT}` for two: the address
+    /// and the length of bytes in space that the module's own allocator gives.
     #[serde(borrow, default, deserialize_with = "short_list")]
     #[schema(value_type = Vec<Object>)]
     params: Vec<&'a RawValue>,
+    /// What is put into memories before the call and taken out after it.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<MemoryRequest<'static>>)]
+    memory: Option<Box<Strict<MemoryRequest<'a>>>>,
     #[serde(default, deserialize_with = "body::object")]
     limits: SessionCallLimits,
 }
@@ -81,9 +92,18 @@ pub(crate) async fn call_instance(
     let calling = async {
         accepts(&head.headers, &["application/json"])?;
         let body = app.bodies.read(&head.headers, body).await?;
-        let CallInstance { params, limits } = read_optional(&head.headers, &body.bytes)?;
-        let (instance, function, params) = (&*instance, &*function, &*params);
-        call(&app, &caller, &id, limits.of(instance, function, params)).await
+        let request: CallInstance<'_> = read_optional(&head.headers, &body.bytes)?;
+        let CallInstance { params, memory, limits: SessionCallLimits { timeout_ms, output_bytes } } =
+            &request;
+        let made = SessionCall {
+            instance: &instance,
+            function: &function,
+            params,
+            memory: access(memory)?,
+            timeout_ms: *timeout_ms,
+            output_bytes: *output_bytes,
+        };
+        call(&app, &caller, &id, made).await
     };
     calling.await.map_err(Problem::with_outcome)
 }
@@ -106,22 +126,13 @@ pub(crate) async fn call_session(
         accepts(&head.headers, &["application/json"])?;
         let body = app.bodies.read(&head.headers, body).await?;
         let request: CallSession<'_> = read(&head.headers, &body.bytes)?;
-        let CallSession { instance, function, params, limits } = &request;
-        call(&app, &caller, &id, limits.of(&instance.0, &function.0, params)).await
+        let CallSession { instance, function, params, memory, limits } = &request;
+        let SessionCallLimits { timeout_ms, output_bytes } = *limits;
+        let (instance, function, memory) = (&*instance.0, &*function.0, access(memory)?);
+        let made = SessionCall { instance, function, params, memory, timeout_ms, output_bytes };
+        call(&app, &caller, &id, made).await
     };
     calling.await.map_err(Problem::with_outcome)
-}
-
-impl SessionCallLimits {
-    fn of<'a>(
-        self,
-        instance: &'a str,
-        function: &'a str,
-        params: &'a [&'a RawValue],
-    ) -> SessionCall<'a> {
-        let Self { timeout_ms, output_bytes } = self;
-        SessionCall { instance, function, params, timeout_ms, output_bytes }
-    }
 }
 
 /// Makes a call as its caller may, and counts its time.

@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
-use wasm_exec::GlobalReport;
+use wasm_exec::{Failure, FailureKind, GlobalReport};
 
 use super::request::{Owned, Query, Segments, read};
 use crate::app::App;
@@ -135,8 +135,7 @@ async fn get(app: &App, caller: &Caller, place: Place<'_>, headers: &HeaderMap) 
     accepts(headers, &["application/json"])?;
     let owned = Owned::new(caller, place.id);
     let exec = caller.exec(app);
-    let global = exec.session_global(owned.session(), place.instance, place.global).await?;
-    answer(global)
+    answer(exec.session_global(owned.session(), place.instance, place.global).await?)
 }
 
 async fn put(
@@ -152,14 +151,18 @@ async fn put(
     let owned = Owned::new(caller, place.id);
     let exec = caller.exec(app);
     let set = exec.set_session_global(owned.session(), place.instance, place.global, value).await?;
-    match set {
-        Ok(global) => answer(global),
-        // There is no room for the value.
-        Err(failure) => Err(Problem::new(Code::MemoryLimit, failure.detail)),
-    }
+    answer(set)
 }
 
-fn answer(global: GlobalReport) -> Handled {
+fn answer(global: Result<GlobalReport, Failure>) -> Handled {
+    let global = global.map_err(|failure| {
+        let code = match failure.kind {
+            FailureKind::OutputLimit => Code::OutputLimit,
+            // There is no room for the value.
+            _ => Code::MemoryLimit,
+        };
+        Problem::new(code, failure.detail)
+    })?;
     let value = RawValue::from_string(global.value)
         .map_err(|error| Problem::new(Code::Internal, "internal error").because(error))?;
     Ok(reply::json(StatusCode::OK, &Global { r#type: global.ty, value: &value }))

@@ -159,6 +159,6 @@ pub(crate) async fn create_instance(
             let body = Instance { name, module, exports, usage: made.usage.map(Usage::from) };
             Ok(reply::json(StatusCode::CREATED, &body))
         }
-        Err(failure) => Err(failed(failure, made.module, made.usage)),
+        Err(failure) => Err(failed(failure, made.module, made.usage, None)),
     }
 }

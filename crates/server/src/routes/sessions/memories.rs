@@ -136,10 +136,14 @@ async fn get(
     let (offset, length) = (query.number("offset")?.unwrap_or(0), query.number("length")?);
     let owned = Owned::new(caller, place.id);
     let part = MemoryPart { instance: place.instance, memory: place.memory, offset };
-    let maximum = app.bodies.maximum();
+    // Taken before the bytes are copied: many who read at once would have copies of much.
+    let answers = app.clone();
+    let room = move |bytes| answers.answers.reserve(bytes);
     let exec = caller.exec(app);
-    let bytes = exec.read_session_memory(owned.session(), part, length, maximum).await?;
-    Ok(reply::content(BYTES, bytes))
+    let (bytes, room) = exec.read_session_memory(owned.session(), part, length, room).await?;
+    let mut reply = reply::content(BYTES, bytes);
+    reply.extensions_mut().insert(room);
+    Ok(reply)
 }
 
 async fn put(

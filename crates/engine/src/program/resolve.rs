@@ -1,0 +1,75 @@
+//! What satisfies a module's imports.
+
+use std::collections::HashMap;
+
+use wasmtime::{ExternType, ImportType, ModuleExport};
+
+use super::host::Wanted;
+use super::{LinkError, matching};
+
+/// What satisfies an import.
+pub(super) enum Found {
+    /// An export of an earlier node.
+    Export(usize, ModuleExport),
+    /// A memory that the host provides, by its index.
+    HostMemory(usize),
+}
+
+/// Finds what satisfies each import, among earlier nodes or at the host.
+pub(super) fn resolve(
+    earlier: &[wasmtime::Module],
+    module: &wasmtime::Module,
+    links: &[(String, usize)],
+    wanted: &mut Wanted,
+) -> Result<Vec<Found>, LinkError> {
+    let node = earlier.len();
+    let links: HashMap<&str, usize> =
+        links.iter().map(|(name, node)| (name.as_str(), *node)).collect();
+    let mut unused = links.clone();
+    let mut found = Vec::with_capacity(module.imports().len());
+    for import in module.imports() {
+        unused.remove(import.module());
+        found.push(match (links.get(import.module()), import.ty()) {
+            (Some(&target), _) => {
+                Found::Export(target, resolve_linked(node, &earlier[target], &import)?)
+            }
+            (None, ExternType::Memory(ty)) => {
+                Found::HostMemory(wanted.add(node, (import.module(), import.name()), ty)?)
+            }
+            (None, ty) => {
+                return Err(LinkError::NoLink {
+                    node,
+                    module: import.module().to_owned(),
+                    name: import.name().to_owned(),
+                    expected: matching::describe(&ty),
+                });
+            }
+        });
+    }
+    match unused.into_keys().min() {
+        Some(module) => Err(LinkError::Unused { node, module: module.to_owned() }),
+        None => Ok(found),
+    }
+}
+
+/// Finds the export of a linked module that satisfies an import.
+fn resolve_linked(
+    node: usize,
+    provider: &wasmtime::Module,
+    import: &ImportType<'_>,
+) -> Result<ModuleExport, LinkError> {
+    let names = || (import.module().to_owned(), import.name().to_owned());
+    let wanted = import.ty();
+    let found = provider.get_export(import.name());
+    let index = provider.get_export_index(import.name());
+    let (Some(found), Some(export)) = (found, index) else {
+        let ((module, name), expected) = (names(), matching::describe(&wanted));
+        return Err(LinkError::NoExport { node, module, name, expected });
+    };
+    if !matching::matches(&found, &wanted) {
+        let ((module, name), expected) = (names(), matching::describe(&wanted));
+        let found = matching::describe(&found);
+        return Err(LinkError::Mismatch { node, module, name, expected, found });
+    }
+    Ok(export)
+}
