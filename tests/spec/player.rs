@@ -182,13 +182,15 @@ impl<'a> Player<'a> {
         self.instance(name, &definition).await
     }
 
-    /// Defines a module: the server registers it, or says that all it lacks is its imports.
+    /// Defines a module: the server registers it, or says that all it lacks is its imports, which
+    /// only a session has.
     async fn define(&mut self, module: &mut QuoteWat<'_>) -> Result<(), String> {
         let name = module.name();
         self.definitions.forget(name);
         let module = Module::new(module)?;
         let definition = match session::register(self.server, &module.source).await {
-            Ok(digest) => Definition::Registered(digest),
+            Ok(digest) if module.imports.is_empty() => Definition::Registered(digest),
+            Ok(_) => Definition::Inline(module),
             Err(problem) if module.imports.is_empty() => return Err(problem.to_string()),
             Err(problem) => {
                 problem.has_code("link-error")?;
