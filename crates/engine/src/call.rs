@@ -112,7 +112,10 @@ impl Call {
         let result = self.guest(store, &mut instances).await;
         let memory = match self.access {
             None => None,
-            Some(_) => Box::pin(self.read_memory(store, &instances, result.as_ref().err())).await,
+            Some(_) => {
+                let read = self.read_memory(store, &instances, result.as_ref().err());
+                Box::pin(read).await.map(Box::new)
+            }
         };
         let limiter = store.data().limiter();
         let usage = Usage {

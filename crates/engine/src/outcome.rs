@@ -14,7 +14,7 @@ pub struct Outcome {
     pub usage: Option<Usage>,
     /// What was read from memories; `None` if nothing was to be, or if the function was not called
     /// because a write did not fit.
-    pub memory: Option<MemoryReads>,
+    pub memory: Option<Box<MemoryReads>>,
 }
 
 /// What a call used.

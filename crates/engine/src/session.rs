@@ -4,6 +4,8 @@
 //! request, then in the background. What a guest does stays, also after it traps; a call whose time
 //! is up ends the session, since nothing says in which state it left it.
 
+mod error;
+mod instance;
 mod link;
 mod live;
 mod share;
@@ -18,16 +20,17 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::access::{Access, InvalidAccess};
+use crate::access::Access;
 use crate::admission::Full;
 use crate::config::{Profile, SessionLimits};
-use crate::limiter::{LARGE_MEMORY, Limiter};
-use crate::program::Program;
+use crate::limiter::Limiter;
 pub use crate::store::SessionEnd;
 use crate::store::{self, Control, State};
 use crate::{Engine, Needs, StartError, poll_once};
 use live::Live;
 
+pub use error::SessionError;
+pub use instance::{LinkedProgram, ModuleId, NamedInstance, NewInstance, SessionLink};
 pub use link::SessionLinkError;
 pub use live::{MemoryBounds, SessionOutcome};
 pub use share::SessionShare;
@@ -59,120 +62,6 @@ struct Inner {
 struct Memory {
     now: AtomicUsize,
     peak: AtomicUsize,
-}
-
-/// Tells modules apart in backtraces; what it stands for is the caller's business.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ModuleId(pub [u8; 32]);
-
-/// A linked program of profile [`Session`](Profile::Session), and what its nodes are called.
-#[derive(Clone, Debug)]
-pub struct LinkedProgram {
-    /// The program.
-    pub program: Arc<Program>,
-    /// One for each of its nodes, in their order.
-    pub nodes: Vec<ModuleId>,
-}
-
-/// What satisfies the imports of one import module.
-#[derive(Clone, Debug)]
-pub enum SessionLink {
-    /// An instance of the session, by its name.
-    Instance(String),
-    /// A program, of which each node gets an instance of its own for this instantiation.
-    Program(LinkedProgram),
-}
-
-/// An instance that is to be made.
-#[derive(Clone, Debug)]
-pub struct NewInstance {
-    /// What it will be called.
-    pub name: String,
-    /// Its module, as [`Engine::single`](crate::Engine::single) gives it.
-    pub module: Arc<Program>,
-    /// What the module is called in backtraces.
-    pub id: ModuleId,
-    /// Import module → what satisfies it. Of others, the session's instance of that name does.
-    pub links: BTreeMap<String, SessionLink>,
-}
-
-/// An instance that a session has.
-#[derive(Debug)]
-pub struct NamedInstance {
-    instance: wasmtime::Instance,
-    id: ModuleId,
-    module: Arc<Program>,
-}
-
-impl NamedInstance {
-    /// What its module is called.
-    pub fn id(&self) -> ModuleId {
-        self.id
-    }
-
-    /// Its module, which says what it exports.
-    pub fn module(&self) -> &Program {
-        &self.module
-    }
-}
-
-/// Why something could not be done in a session; never the guest's doing.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// The session has ended.
-    #[error("the session has ended")]
-    Ended(SessionEnd),
-    /// As many calls of the session as may wait, wait; or the engine has as much to do as it can.
-    #[error("too many calls at once")]
-    Overloaded,
-    /// The session has an instance of this name.
-    #[error("the session has an instance {0:?} already")]
-    NameTaken(String),
-    /// The session has no instance of this name.
-    #[error("the session has no instance {0:?}")]
-    UnknownInstance(String),
-    /// The instance exports nothing of this name and kind.
-    #[error("the instance exports no {kind} {name:?}")]
-    UnknownExport {
-        /// What it was asked for.
-        name: String,
-        /// `function`, `global` or `memory`.
-        kind: &'static str,
-    },
-    /// Imports are not satisfied, or links not used.
-    #[error(transparent)]
-    Link(#[from] SessionLinkError),
-    /// The session would have more of something than it may.
-    #[error("the session would have {asked} {what}; at most {maximum} are possible")]
-    TooMany {
-        /// `instances` or `memories`.
-        what: &'static str,
-        /// How many it would have.
-        asked: usize,
-        /// How many it may have.
-        maximum: usize,
-    },
-    /// A value is not one of the type, or there are too many or too few.
-    #[error("the values are not of the types")]
-    Values,
-    /// The global cannot be set.
-    #[error("the global {0:?} is immutable")]
-    Immutable(String),
-    /// What is wanted of memories is not possible.
-    #[error(transparent)]
-    Access(#[from] InvalidAccess),
-    /// Bytes outside of a memory.
-    #[error(transparent)]
-    Range(#[from] MemoryBounds),
-    /// The engine failed.
-    #[error("the engine failed")]
-    Engine(#[source] wasmtime::Error),
-}
-
-impl From<StartError> for SessionError {
-    fn from(error: StartError) -> Self {
-        Self::Engine(wasmtime::Error::new(error))
-    }
 }
 
 /// Work in a session, to its end.
@@ -459,18 +348,6 @@ impl Drop for Unfinished<'_> {
 
 /// Copies of more bytes than this are not made on the threads that serve requests.
 const LARGE_COPY: u64 = 1 << 20;
-
-impl NewInstance {
-    /// Whether making it takes longer than a short call may wait.
-    fn is_large(&self) -> bool {
-        let linked = self.links.values().filter_map(|link| match link {
-            SessionLink::Instance(_) => None,
-            SessionLink::Program(linked) => Some(linked.program.initial_memory),
-        });
-        let sum = linked.fold(self.module.initial_memory, u64::saturating_add);
-        sum > LARGE_MEMORY as u64
-    }
-}
 
 impl Drop for Inner {
     fn drop(&mut self) {

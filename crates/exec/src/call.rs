@@ -74,6 +74,8 @@ pub struct Failure {
     pub detail: String,
     /// The trap that ended the call, if one did.
     pub trap: Option<TrapReport>,
+    /// What does not fit, of the kind [`MemoryRange`](FailureKind::MemoryRange).
+    pub range: Option<Box<MemoryRange>>,
 }
 
 /// The kinds of failure.
@@ -92,7 +94,7 @@ pub enum FailureKind {
     /// The results, and what was read from memories, are more than the call may return.
     OutputLimit,
     /// What was to be written does not fit a memory; the function was not called.
-    MemoryRange(MemoryRange),
+    MemoryRange,
 }
 
 /// A trap.
@@ -176,7 +178,7 @@ impl Exec {
         let outcome =
             self.engine().call_with(program, function, &params, granted.call, access).await;
         let outcome = outcome.map_err(|error| cannot_call(error, function, params.len()))?;
-        let read = outcome.memory.as_ref().map_or(0, memory::read_bytes);
+        let read = outcome.memory.as_deref().map_or(0, memory::read_bytes);
         let result = finish(outcome.result, ready, &granted, style, read);
         let too_much = matches!(&result, Err(failure) if failure.kind == FailureKind::OutputLimit);
         let memory = match outcome.memory.filter(|_| !too_much) {
@@ -255,6 +257,7 @@ pub(crate) fn output_limit(bytes: usize, read: u64, maximum: usize) -> Failure {
             "the results take {bytes} bytes of JSON{read}; the call may return {maximum}"
         ),
         trap: None,
+        range: None,
     }
 }
 
@@ -265,6 +268,10 @@ pub(crate) fn report(
     timeout: std::time::Duration,
     module: impl Fn(usize, &Frame) -> Digest,
 ) -> Failure {
+    let range = match &failure {
+        engine::Failure::MemoryRange(range) => Some(Box::new(*range)),
+        _ => None,
+    };
     let (kind, detail, trap) = match failure {
         engine::Failure::Trap(trap) => (
             FailureKind::Trap,
@@ -284,13 +291,12 @@ pub(crate) fn report(
             let detail = TrapKind::StackOverflow.description().to_owned();
             (FailureKind::StackOverflow, detail, Some(trap))
         }
-        engine::Failure::MemoryRange(range) => {
-            let MemoryRange { index, offset, length, memory_bytes } = range;
+        engine::Failure::MemoryRange(MemoryRange { index, offset, length, memory_bytes }) => {
             let detail = format!(
                 "memory.write[{index}]: {length} bytes at {offset} do not fit a memory of \
                  {memory_bytes} bytes"
             );
-            (FailureKind::MemoryRange(range), detail, None)
+            (FailureKind::MemoryRange, detail, None)
         }
         engine::Failure::BadPointer(pointer) => {
             let BadPointer { allocator, pointer, length, memory_bytes } = pointer;
@@ -319,5 +325,5 @@ pub(crate) fn report(
             })
             .collect(),
     });
-    Failure { kind, detail, trap }
+    Failure { kind, detail, trap, range }
 }

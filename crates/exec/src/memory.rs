@@ -119,7 +119,7 @@ impl From<&ReadOutcome> for ReadAnswer {
 }
 
 /// What was read, as JSON: `{"read":[{"offset":0,"base64":"aGk="}]}`.
-pub(crate) async fn encode(memory: MemoryReads) -> Result<Box<RawValue>, Error> {
+pub(crate) async fn encode(memory: Box<MemoryReads>) -> Result<Box<RawValue>, Error> {
     let large = read_bytes(&memory) > LARGE as u64;
     let encode = move || {
         // All of it is moved here: what was read takes its room until it is written down.

@@ -4,6 +4,9 @@
 //! when it is deleted, when nobody uses it for a while, when one of its calls takes too long, and with
 //! the server; what ended it is told for some minutes.
 
+mod ending;
+mod error;
+mod exports;
 mod id;
 mod instances;
 mod table;
@@ -13,8 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::value::RawValue;
 use wasm_exec_engine::{
-    self as engine, ClientKey, MemoryBounds, ModuleId, SessionLimits, SessionLinkError,
-    SessionOutcome, SessionValue, ValueType,
+    self as engine, ClientKey, ModuleId, SessionLimits, SessionOutcome, SessionValue,
 };
 use wasm_exec_registry::Digest;
 
@@ -25,8 +27,10 @@ use crate::limits::{Granted, LimitTooHigh, RequestedLimits};
 use crate::memory::{self, MemoryAccess};
 use crate::values::{self, InvalidParams, WithBytes};
 
+pub use ending::{EndReason, SessionCounts};
+pub use error::SessionError;
+pub use exports::{GlobalReport, MemoryPart};
 pub use instances::{InstanceLink, InstanceModule, InstanceReport, InstanceRequest};
-pub use table::{EndReason, SessionCounts};
 pub(crate) use table::{Entry, InUse, Sessions};
 
 /// Who makes a session, as far as that bounds how many, and who else may see it.
@@ -96,96 +100,6 @@ pub struct SessionCall<'a> {
     pub timeout_ms: Option<u64>,
     /// Bytes, at most the session's.
     pub output_bytes: Option<u64>,
-}
-
-/// An exported global's type and value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GlobalReport {
-    /// The type, in the syntax of the text format.
-    pub ty: String,
-    /// The value as JSON.
-    pub value: String,
-}
-
-/// Bytes of a memory of a session.
-#[derive(Clone, Copy, Debug)]
-pub struct MemoryPart<'a> {
-    /// The instance's name.
-    pub instance: &'a str,
-    /// The exported memory's name.
-    pub memory: &'a str,
-    /// Where they begin.
-    pub offset: u64,
-}
-
-/// Why something could not be done with a session.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// There is no session of this id, or only somebody else's.
-    #[error("there is no session of this id")]
-    Unknown,
-    /// It has ended.
-    #[error("the session has ended: {0}")]
-    Ended(EndReason),
-    /// The owner has as many sessions as one may have.
-    #[error("there are {maximum} sessions already, which is as many as one client can have")]
-    TooMany {
-        /// How many one may have.
-        maximum: usize,
-    },
-    /// An instance's name does not follow the grammar of labels.
-    #[error(
-        "{0:?} is no name of an instance: a letter, a digit or `_`, then up to 63 of these, `.` and `-`"
-    )]
-    InstanceName(String),
-    /// The session has an instance of this name.
-    #[error("the session has an instance {0:?} already")]
-    NameTaken(String),
-    /// The session has no instance of this name.
-    #[error("the session has no instance {0:?}")]
-    UnknownInstance(String),
-    /// The instance exports nothing of this name and kind.
-    #[error("{}", unknown_export(.name, .kind, .found))]
-    UnknownExport {
-        /// What it was asked for.
-        name: String,
-        /// `global` or `memory`.
-        kind: &'static str,
-        /// The kind of the export of that name, if there is one.
-        found: Option<&'static str>,
-    },
-    /// Imports are not satisfied, or links not used.
-    #[error(transparent)]
-    Link(SessionLinkError),
-    /// The session would have more instances or memories than it may.
-    #[error("the session would have {asked} {what}; at most {maximum} are possible")]
-    TooManyInstances {
-        /// `instances` or `memories`.
-        what: &'static str,
-        /// How many it would have.
-        asked: usize,
-        /// How many it may have.
-        maximum: usize,
-    },
-    /// The global cannot be set.
-    #[error("the global {0:?} is immutable")]
-    Immutable(String),
-    /// Bytes outside of a memory.
-    #[error(transparent)]
-    Range(MemoryBounds),
-}
-
-fn unknown_export(name: &str, kind: &str, found: &Option<&'static str>) -> String {
-    match found {
-        Some(found) => format!("{name:?} is an exported {found}, not a {kind}"),
-        None => format!("the instance exports no {kind} {name:?}"),
-    }
-}
-
-impl From<SessionError> for Error {
-    fn from(error: SessionError) -> Self {
-        Self::Session(Box::new(error))
-    }
 }
 
 impl Exec {
@@ -267,7 +181,7 @@ impl Exec {
         let called = used.session().call(&instance, call.function, params, access, timeout).await;
         let SessionOutcome { result, modules, usage, memory } =
             called.map_err(|error| used.explain(error, count))?;
-        let read = memory.as_ref().map_or(0, memory::read_bytes);
+        let read = memory.as_deref().map_or(0, memory::read_bytes);
         let result = match result {
             Ok(results) => encode(&results, read, granted.output_bytes),
             Err(failure) => Err(used.fail(failure, &modules, timeout)),
@@ -278,97 +192,6 @@ impl Exec {
             None => None,
         };
         Ok(Answer { module: digest(instance.id()), result, memory, usage })
-    }
-
-    /// The value of an exported global, or that it is more than a call may return.
-    ///
-    /// # Errors
-    ///
-    /// When there is none.
-    pub async fn session_global(
-        &self,
-        session: SessionRef<'_>,
-        instance: &str,
-        name: &str,
-    ) -> Result<Result<GlobalReport, Failure>, Error> {
-        let used = self.sessions().find(session)?;
-        let instance = used.instance(instance)?;
-        let (ty, _) = global(instance.module(), name)?;
-        let value = used.session().global(&instance, name).await;
-        let value = value.map_err(|error| used.explain(error, (0, 0)))?;
-        Ok(global_report(ty, &value, used.limits().output_bytes))
-    }
-
-    /// Sets an exported global, and gives what it is then. What is more than a call may return, or than
-    /// the session has memory for, it is not set to.
-    ///
-    /// # Errors
-    ///
-    /// When there is none, it is immutable, or the value is not of its type.
-    pub async fn set_session_global(
-        &self,
-        session: SessionRef<'_>,
-        instance: &str,
-        name: &str,
-        value: &RawValue,
-    ) -> Result<Result<GlobalReport, Failure>, Error> {
-        let used = self.sessions().find(session)?;
-        let instance = used.instance(instance)?;
-        let (ty, mutable) = global(instance.module(), name)?;
-        if !mutable {
-            return Err(SessionError::Immutable(name.to_owned()).into());
-        }
-        let value = values::decode_session(&[value], &[ty])?.values.swap_remove(0);
-        let report = match global_report(ty, &value, used.limits().output_bytes) {
-            Ok(report) => report,
-            Err(failure) => return Ok(Err(failure)),
-        };
-        let set = used.session().set_global(&instance, name, value).await;
-        let set = set.map_err(|error| used.explain(error, (1, 1)))?;
-        let timeout = used.limits().call.timeout;
-        Ok(match set.result {
-            Ok(()) => Ok(report),
-            Err(failure) => Err(used.fail(failure, &set.modules, timeout)),
-        })
-    }
-
-    /// Bytes of an exported memory, up to its end if no length is given. Before they are copied, `room`
-    /// is asked for room for so many, which is given along.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such memory, they are not in it, or there is no room for them.
-    pub async fn read_session_memory<R: Send + 'static>(
-        &self,
-        session: SessionRef<'_>,
-        part: MemoryPart<'_>,
-        length: Option<u64>,
-        room: impl FnOnce(u64) -> Option<R> + Send + 'static,
-    ) -> Result<(Vec<u8>, R), Error> {
-        let used = self.sessions().find(session)?;
-        let instance = used.instance(part.instance)?;
-        exported_memory(instance.module(), part.memory)?;
-        let range = (part.offset, length);
-        let read = used.session().read_memory(&instance, part.memory, range, room);
-        read.await.map_err(|error| used.explain(error, (0, 0)))
-    }
-
-    /// Writes bytes into an exported memory: all of them, or none.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such memory, or they do not fit in.
-    pub async fn write_session_memory(
-        &self,
-        session: SessionRef<'_>,
-        part: MemoryPart<'_>,
-        bytes: impl AsRef<[u8]> + Send + 'static,
-    ) -> Result<(), Error> {
-        let used = self.sessions().find(session)?;
-        let instance = used.instance(part.instance)?;
-        exported_memory(instance.module(), part.memory)?;
-        let written = used.session().write_memory(&instance, part.memory, part.offset, bytes);
-        written.await.map_err(|error| used.explain(error, (0, 0)))
     }
 }
 
@@ -449,23 +272,6 @@ fn lowered(limits: Granted, call: &SessionCall<'_>) -> Result<Granted, LimitTooH
     Ok(lowered)
 }
 
-fn global(module: &engine::Program, name: &str) -> Result<(ValueType, bool), SessionError> {
-    module.global(name).ok_or_else(|| not_exported(module, name, "global"))
-}
-
-fn exported_memory(module: &engine::Program, name: &str) -> Result<(), SessionError> {
-    match module.other_export(name) {
-        Some("memory") => Ok(()),
-        _ => Err(not_exported(module, name, "memory")),
-    }
-}
-
-fn not_exported(module: &engine::Program, name: &str, kind: &'static str) -> SessionError {
-    let function = module.function(name).map(|_| "function");
-    let found = function.or_else(|| module.other_export(name));
-    SessionError::UnknownExport { name: name.to_owned(), kind, found }
-}
-
 /// Results as JSON, if they are not too much; `read` bytes are returned besides.
 fn encode(results: &[SessionValue], read: u64, maximum: usize) -> Result<String, Failure> {
     let fits = |bytes: usize| read.saturating_add(bytes as u64) <= maximum as u64;
@@ -477,19 +283,6 @@ fn encode(results: &[SessionValue], read: u64, maximum: usize) -> Result<String,
     let mut json = String::new();
     values::encode_session(results, &mut json);
     if fits(json.len()) { Ok(json) } else { Err(output_limit(json.len(), read, maximum)) }
-}
-
-fn global_report(
-    ty: ValueType,
-    value: &SessionValue,
-    maximum: usize,
-) -> Result<GlobalReport, Failure> {
-    if value.text_bytes() > maximum {
-        return Err(output_limit(value.text_bytes(), 0, maximum));
-    }
-    let mut json = String::new();
-    values::encode_session_value(value, &mut json);
-    Ok(GlobalReport { ty: ty.to_string(), value: json })
 }
 
 /// The digest that a module of a session is known by.

@@ -1,12 +1,16 @@
 //! The store of a session, and what is done in it.
 
+mod exports;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use wasmtime::{Extern, Instance, Memory, RootScope, Store, Val};
+use wasmtime::{Extern, Instance, RootScope, Store, Val};
+
+pub use exports::MemoryBounds;
 
 use super::link::{self, Source};
-use super::share::Mappings;
+use super::share::{Mappings, Needs};
 use super::{LinkedProgram, ModuleId, NamedInstance, NewInstance, SessionError, SessionLink};
 use super::{SessionShare, SessionValue, value};
 use crate::access::{Access, AccessError, MemoryReads, Reach, ReadRoom};
@@ -14,7 +18,6 @@ use crate::call::CallError;
 use crate::config::SessionLimits;
 use crate::failure;
 use crate::limiter::Limiter;
-use crate::module::Footprint;
 use crate::outcome::{Failure, Usage};
 use crate::program::{Instantiate, Node};
 use crate::store::{self, SessionIsOver, State};
@@ -31,19 +34,7 @@ pub struct SessionOutcome<T> {
     /// What it used; `None` when it ended before any guest code could run.
     pub usage: Option<Usage>,
     /// What was read from memories, if anything was to be.
-    pub memory: Option<MemoryReads>,
-}
-
-/// Bytes outside of a memory were asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{length} bytes at offset {offset} are not in the memory, which has {memory_bytes}")]
-pub struct MemoryBounds {
-    /// Where they begin.
-    pub offset: u64,
-    /// How many they are.
-    pub length: u64,
-    /// How many bytes the memory has.
-    pub memory_bytes: u64,
+    pub memory: Option<Box<MemoryReads>>,
 }
 
 /// The store of a session.
@@ -206,7 +197,8 @@ impl Live {
             let refused = matches!(error.downcast_ref(), Some(AccessError::Range(_)));
             let mut outcome = self.outcome(Err(error), !access.params.is_empty())?;
             if !refused {
-                outcome.memory = access.end(&mut self.store, reach, None, &room).await;
+                let read = access.end(&mut self.store, reach, None, &room).await;
+                outcome.memory = read.map(Box::new);
             }
             return Ok(outcome);
         }
@@ -220,7 +212,7 @@ impl Live {
         let raw = results.as_ref().ok().map(|(_, raw)| &**raw);
         let memory = access.end(&mut self.store, reach, raw, &room).await;
         let mut outcome = self.outcome(results.map(|(results, _)| results), ran)?;
-        outcome.memory = memory;
+        outcome.memory = memory.map(Box::new);
         Ok(outcome)
     }
 
@@ -259,75 +251,6 @@ impl Live {
             Ok((values.collect::<wasmtime::Result<_>>()?, results))
         });
         Ok((results, true))
-    }
-
-    pub(super) fn global(
-        &mut self,
-        instance: Instance,
-        name: &str,
-    ) -> Result<SessionValue, SessionError> {
-        let mut scope = RootScope::new(&mut self.store);
-        let global = instance.get_global(&mut scope, name);
-        let global = global.ok_or_else(|| unknown("global", name))?;
-        let value = global.get(&mut scope);
-        value::from_wasmtime(&value, &mut scope).map_err(SessionError::Engine)
-    }
-
-    pub(super) async fn set_global(
-        &mut self,
-        instance: Instance,
-        name: &str,
-        value: &SessionValue,
-    ) -> Result<SessionOutcome<()>, SessionError> {
-        let mut scope = RootScope::new(&mut self.store);
-        let global = instance.get_global(&mut scope, name);
-        let global = global.ok_or_else(|| unknown("global", name))?;
-        let ty = global.ty(&scope);
-        if ty.mutability() == wasmtime::Mutability::Const {
-            return Err(SessionError::Immutable(name.to_owned()));
-        }
-        let value = value::to_wasmtime(value, ty.content(), &mut scope).await;
-        let set = match value {
-            Ok(Some(value)) => global.set(&mut scope, value),
-            Ok(None) => return Err(SessionError::Values),
-            Err(error) => Err(error),
-        };
-        drop(scope);
-        self.outcome(set, false)
-    }
-
-    pub(super) fn read_memory<R>(
-        &mut self,
-        instance: Instance,
-        name: &str,
-        (offset, length): (u64, Option<u64>),
-        room: impl FnOnce(u64) -> Option<R>,
-    ) -> Result<(Vec<u8>, R), SessionError> {
-        let memory = self.memory(instance, name)?;
-        let data = memory.data(&self.store);
-        let length = length.unwrap_or_else(|| (data.len() as u64).saturating_sub(offset));
-        let range = range(offset, length, data.len())?;
-        let room = room(length).ok_or(SessionError::Overloaded)?;
-        Ok((data[range].to_vec(), room))
-    }
-
-    pub(super) fn write_memory(
-        &mut self,
-        instance: Instance,
-        name: &str,
-        offset: u64,
-        bytes: &[u8],
-    ) -> Result<(), SessionError> {
-        let memory = self.memory(instance, name)?;
-        let data = memory.data_mut(&mut self.store);
-        let range = range(offset, bytes.len() as u64, data.len())?;
-        data[range].copy_from_slice(bytes);
-        Ok(())
-    }
-
-    fn memory(&mut self, instance: Instance, name: &str) -> Result<Memory, SessionError> {
-        let memory = instance.get_memory(&mut self.store, name);
-        memory.ok_or_else(|| unknown("memory", name))
     }
 
     /// What a guest's result, or its failure, means to the caller.
@@ -377,29 +300,6 @@ impl Live {
     }
 }
 
-/// What new instances take besides their guests' memory.
-#[derive(Default)]
-struct Needs {
-    instances: usize,
-    memories: usize,
-    /// Those that the session does not have yet.
-    modules: usize,
-    bytes: usize,
-}
-
-impl Needs {
-    fn add(&mut self, module: &wasmtime::Module, known: &[(wasmtime::Module, ModuleId)]) {
-        let Footprint { loaded, instance } = Footprint::of(module);
-        self.instances += 1;
-        self.memories += module.resources_required().num_memories as usize;
-        self.bytes += instance;
-        if !known.iter().any(|(known, _)| wasmtime::Module::same(known, module)) {
-            self.modules += 1;
-            self.bytes += loaded;
-        }
-    }
-}
-
 /// The programs that a new instance links to.
 fn linked(new: &NewInstance) -> impl Iterator<Item = &LinkedProgram> {
     new.links.values().filter_map(|link| match link {
@@ -423,14 +323,4 @@ fn missing() -> wasmtime::Error {
 
 fn unknown(kind: &'static str, name: &str) -> SessionError {
     SessionError::UnknownExport { name: name.to_owned(), kind }
-}
-
-/// The bytes from `offset` on as a range within `size`.
-fn range(offset: u64, length: u64, size: usize) -> Result<std::ops::Range<usize>, MemoryBounds> {
-    let end = offset.checked_add(length).filter(|end| *end <= size as u64);
-    match end {
-        // Both are at most `size`.
-        Some(end) => Ok(offset as usize..end as usize),
-        None => Err(MemoryBounds { offset, length, memory_bytes: size as u64 }),
-    }
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use super::ModuleId;
 use crate::limiter::{Exhausted, GuestMemory};
+use crate::module::Footprint;
 
 /// How many memory mappings all sessions may have, of the 65,530 that Linux gives a process. Programs
 /// that are ready have their own bound, and the pools of ordinary calls need some thousands.
@@ -41,6 +43,33 @@ impl SessionShare {
         Self {
             memory: Arc::new(GuestMemory::half(&self.memory)),
             mappings: Arc::new(GuestMemory::half(&self.mappings)),
+        }
+    }
+}
+
+/// What new instances take besides their guests' memory.
+#[derive(Default)]
+pub(super) struct Needs {
+    pub(super) instances: usize,
+    pub(super) memories: usize,
+    /// Those that the session does not have yet.
+    pub(super) modules: usize,
+    pub(super) bytes: usize,
+}
+
+impl Needs {
+    pub(super) fn add(
+        &mut self,
+        module: &wasmtime::Module,
+        known: &[(wasmtime::Module, ModuleId)],
+    ) {
+        let Footprint { loaded, instance } = Footprint::of(module);
+        self.instances += 1;
+        self.memories += module.resources_required().num_memories as usize;
+        self.bytes += instance;
+        if !known.iter().any(|(known, _)| wasmtime::Module::same(known, module)) {
+            self.modules += 1;
+            self.bytes += loaded;
         }
     }
 }

@@ -1,14 +1,13 @@
 //! Which sessions there are, who has them, and which have ended why.
 
 use std::collections::{HashMap, VecDeque};
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use wasm_exec_engine::{Session, SessionEnd, SessionShare};
 
-use super::{SessionError, SessionOwner, SessionRef};
+use super::{EndReason, SessionCounts, SessionError, SessionOwner, SessionRef};
 use crate::error::Error;
 use crate::limits::{Granted, SessionSettings};
 
@@ -20,61 +19,6 @@ const REMEMBERED_ENDED: usize = 10_000;
 
 /// How long nobody looks for idle sessions, at least: one may end so much late.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// What ended a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndReason {
-    /// Somebody deleted it.
-    Deleted,
-    /// Nobody used it for as long as it may be idle.
-    Idle,
-    /// One of its calls took too long.
-    Timeout,
-    /// The server failed in the middle of one of its calls.
-    Failed,
-    /// The server shuts down.
-    ShuttingDown,
-}
-
-impl EndReason {
-    /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Deleted, Self::Idle, Self::Timeout, Self::Failed, Self::ShuttingDown];
-
-    /// The stable name, in kebab case.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Deleted => "deleted",
-            Self::Idle => "idle",
-            Self::Timeout => "timeout",
-            Self::Failed => "failed",
-            Self::ShuttingDown => "shutting-down",
-        }
-    }
-}
-
-impl fmt::Display for EndReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Deleted => "it was deleted",
-            Self::Idle => "nobody used it for too long",
-            Self::Timeout => "one of its calls took too long",
-            Self::Failed => "the server failed in one of its calls",
-            Self::ShuttingDown => "the server is shutting down",
-        })
-    }
-}
-
-/// How many sessions there are and were.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SessionCounts {
-    /// Those that there are.
-    pub now: usize,
-    /// Those that were made.
-    pub made: u64,
-    /// Those that ended, in the order of [`EndReason::ALL`].
-    pub ended: [u64; EndReason::ALL.len()],
-}
 
 /// The sessions of a server. A handle: clones are the same.
 #[derive(Clone, Debug)]
@@ -438,4 +382,57 @@ impl Drop for Place {
 /// Nothing that is done under these locks panics half-way.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(at: Instant) -> Ended {
+        Ended { owner: SessionOwner::Client(None), reason: EndReason::Idle, at }
+    }
+
+    #[test]
+    fn what_ended_is_told_for_ten_minutes_and_of_so_many() {
+        let (mut table, now) = (Table::default(), Instant::now());
+        for number in 0..REMEMBERED_ENDED + 10 {
+            table.ended.insert(number.to_string(), ended(now));
+            table.order.push_back(number.to_string());
+        }
+        table.forget(now);
+        assert_eq!((table.ended.len(), table.order.len()), (REMEMBERED_ENDED, REMEMBERED_ENDED));
+        assert!(!table.ended.contains_key("9") && table.ended.contains_key("10"));
+        table.forget(now + ENDED_LAST - Duration::from_millis(1));
+        assert_eq!(table.ended.len(), REMEMBERED_ENDED);
+        table.forget(now + ENDED_LAST);
+        assert!(table.ended.is_empty() && table.order.is_empty());
+    }
+
+    #[test]
+    fn a_key_hides_its_sessions_and_an_address_does_not() {
+        let key = |name: &str| SessionOwner::Key(name.to_owned());
+        assert!(!hides(&key("a"), &key("a")));
+        assert!(hides(&key("a"), &key("b")));
+        assert!(hides(&key("a"), &SessionOwner::Client(None)));
+        assert!(!hides(&SessionOwner::Client(None), &SessionOwner::Client(None)));
+    }
+
+    #[test]
+    fn places_are_counted_for_all_and_for_each_owner() {
+        let settings = SessionSettings { sessions: 3, per_client: 2, ..Default::default() };
+        let sessions = Sessions::new(settings);
+        let engine = wasm_exec_engine::Engine::new(
+            wasm_exec_engine::EngineConfig { concurrent_calls: 1, ..Default::default() },
+            wasm_exec_engine::ArtifactStore::in_memory(1 << 20),
+        );
+        let engine = engine.unwrap();
+        let owner = |name: &str| SessionOwner::Key(name.to_owned());
+        let reserve = |name: &str| sessions.reserve(owner(name), || engine.session_share());
+        let (_one, two) = (reserve("a").unwrap(), reserve("a").unwrap());
+        assert!(matches!(reserve("a"), Err(Error::Session(_))));
+        let _three = reserve("b").unwrap();
+        assert!(matches!(reserve("b"), Err(Error::Overloaded)));
+        drop(two);
+        assert!(reserve("a").is_ok());
+    }
 }

@@ -319,11 +319,11 @@ pub(crate) fn failed(
         FailureKind::MemoryLimit => Code::MemoryLimit,
         FailureKind::StackOverflow => Code::StackOverflow,
         FailureKind::OutputLimit => Code::OutputLimit,
-        FailureKind::MemoryRange(_) => Code::InvalidMemoryRange,
+        FailureKind::MemoryRange => Code::InvalidMemoryRange,
     };
     let mut problem = Problem::new(code, failure.detail).with("module", module.to_string());
-    if let FailureKind::MemoryRange(range) = failure.kind {
-        let MemoryRange { index, offset, length, memory_bytes } = range;
+    if let Some(range) = failure.range {
+        let MemoryRange { index, offset, length, memory_bytes } = *range;
         problem = problem.with("index", index).with("offset", offset);
         problem = problem.with("length", length).with("memory_bytes", memory_bytes);
     }
