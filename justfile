@@ -10,6 +10,10 @@ run *arguments:
 test:
     cargo test --workspace
 
+# The official WebAssembly test suite, through HTTP; with a folder's scripts instead of the crate's.
+spec folder="":
+    SPEC_SCRIPTS={{quote(folder)}} cargo test --test spec -- --nocapture
+
 # What CI checks.
 ci:
     .ci/run

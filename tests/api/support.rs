@@ -2,20 +2,22 @@
 
 pub(crate) mod batch;
 pub(crate) mod bombs;
+#[path = "../support/connection.rs"]
 pub(crate) mod connection;
 pub(crate) mod frames;
 pub(crate) mod guests;
 pub(crate) mod keyring;
+#[path = "../support/request.rs"]
 pub(crate) mod request;
+#[path = "../support/response.rs"]
 pub(crate) mod response;
+#[path = "../support/server.rs"]
 pub(crate) mod server;
 pub(crate) mod tls;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// How long anything may take before it is taken for hanging. Nothing here is fast or slow: a test
-/// waits for what it wants to see, and this only turns waiting for ever into a failure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) use server::PATIENCE;
 
 /// Asks again and again until the answer is the one that is waited for.
 ///

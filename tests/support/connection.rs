@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::PATIENCE;
 use super::response::Response;
+use super::server::PATIENCE;
 
 /// One connection, spoken to in bytes.
 #[derive(Debug)]

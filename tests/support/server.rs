@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use reqwest::{Client, Method};
 use tokio::runtime::Runtime;
@@ -14,9 +15,12 @@ use wasm_exec_engine::{ArtifactStore, Engine, EngineConfig};
 use wasm_exec_registry::{DataDirectory, RedbBackend, Registry};
 use wasm_exec_server::ServerConfig;
 
-use super::PATIENCE;
 use super::connection::Connection;
 use super::request::Request;
+
+/// How long anything may take before it is taken for hanging. Nothing here is fast or slow: a test
+/// waits for what it wants to see, and this only turns waiting for ever into a failure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How many servers live at once: each reserves up to 33 TiB of the 128 TiB of address space that a
 /// process has, 4 GiB for each memory that its two engines could hold.
