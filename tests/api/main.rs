@@ -29,6 +29,7 @@ mod shutdown;
 mod smuggling;
 mod start;
 mod storage;
+#[path = "../support/mod.rs"]
 mod support;
 mod tls;
 mod traps;
