@@ -13,6 +13,8 @@ const MAXIMUM_WAIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Admission {
     places: Arc<Semaphore>,
+    /// How many places there are, free or not.
+    count: usize,
     waiting: Arc<AtomicUsize>,
     maximum_waiting: usize,
 }
@@ -31,6 +33,7 @@ impl Admission {
     pub(crate) fn new(places: u32, maximum_waiting: usize) -> Self {
         Self {
             places: Arc::new(Semaphore::new(places as usize)),
+            count: places as usize,
             waiting: Arc::default(),
             maximum_waiting,
         }
@@ -40,9 +43,20 @@ impl Admission {
     pub(crate) fn with_same_queue(&self, places: u32) -> Self {
         Self {
             places: Arc::new(Semaphore::new(places as usize)),
+            count: places as usize,
             waiting: Arc::clone(&self.waiting),
             maximum_waiting: self.maximum_waiting,
         }
+    }
+
+    /// How many places are taken at this moment.
+    pub(crate) fn taken(&self) -> usize {
+        self.count.saturating_sub(self.places.available_permits())
+    }
+
+    /// How many wait in the queue at this moment.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Takes `count` places if they are free.
@@ -93,9 +107,11 @@ mod tests {
         let mut waiting = Box::pin(admission.enter(1));
         assert!(futures_poll_once(&mut waiting).await.is_none());
         assert!(admission.enter(1).await.is_err());
+        assert_eq!((admission.taken(), admission.waiting()), (2, 1));
         drop(both);
         assert!(waiting.await.is_ok());
         assert!(admission.enter(2).await.is_ok());
+        assert_eq!((admission.taken(), admission.waiting()), (0, 0));
     }
 
     #[tokio::test]

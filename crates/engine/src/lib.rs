@@ -37,6 +37,7 @@ mod door;
 mod failure;
 mod limiter;
 mod module;
+mod occupancy;
 mod outcome;
 mod pace;
 mod profile;
@@ -68,6 +69,7 @@ pub use config::{CallLimits, ClientKey, CompilerPlace, EngineConfig, Profile, Wo
 pub use describe::{Description, Export, Import, InvalidModule, Item};
 pub use door::{LimitExceeded, ModuleLimit, ModuleLimits};
 pub use module::{Cost, Module};
+pub use occupancy::Occupancy;
 pub use outcome::{Failure, Frame, Outcome, Trap, TrapKind, Usage};
 pub use program::{Function, GraphNode, LinkError, Program};
 pub use value::{ReferenceKind, Value, ValueType};

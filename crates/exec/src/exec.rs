@@ -6,7 +6,8 @@ use bytes::Bytes;
 use quick_cache::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasm_exec_engine::{
-    ClientKey, CompileError, Confinement, Description, Engine, GraphNode, Module, Profile, WasmId,
+    ClientKey, CompileError, Confinement, Description, Engine, GraphNode, Module, Occupancy,
+    Profile, WasmId,
 };
 use wasm_exec_registry::{
     Digest, Graph, ListQuery, Manifest, Name, Page, Reference, Registry, RegistryError, View,
@@ -58,11 +59,13 @@ struct Remembered {
     generation: u64,
 }
 
-/// Figures about what is kept.
+/// Figures about what is kept and what is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statistics {
     /// Programs that can be called without loading anything.
     pub ready_programs: usize,
+    /// What of the engine is in use.
+    pub occupancy: Occupancy,
 }
 
 impl Exec {
@@ -110,9 +113,12 @@ impl Exec {
         self.inner.engine.confinement()
     }
 
-    /// Figures about what is kept.
+    /// Figures about what is kept and what is in use.
     pub fn statistics(&self) -> Statistics {
-        Statistics { ready_programs: self.inner.programs.len() }
+        Statistics {
+            ready_programs: self.inner.programs.len(),
+            occupancy: self.inner.engine.occupancy(),
+        }
     }
 
     /// Whether the registry can be read and written.

@@ -57,7 +57,7 @@ pub use values::{InvalidParams, Style};
 /// The engine's types that answers are made of.
 pub use wasm_exec_engine::{
     ClientKey, CompileError, Confinement, Description, EngineConfig, Export, Import, InvalidModule,
-    Item, LimitExceeded, LinkError, ModuleLimit, ModuleLimits, Usage,
+    Item, LimitExceeded, LinkError, ModuleLimit, ModuleLimits, Occupancy, Usage,
 };
 /// The registry's types that requests and answers are made of.
 pub use wasm_exec_registry::{

@@ -26,6 +26,8 @@ pub(crate) type Content = Either<Full<Bytes>, StreamBody>;
 #[derive(Debug)]
 pub(crate) struct Answers {
     memory: Arc<Semaphore>,
+    /// How much memory there is, taken or not, in units.
+    units: usize,
 }
 
 /// An answer's body, and what it holds until it is sent or given up.
@@ -40,7 +42,13 @@ impl Answers {
     /// About so many bytes.
     pub(crate) fn new(bytes: u64) -> Self {
         let units = usize::try_from(bytes.div_ceil(UNIT)).unwrap_or(usize::MAX);
-        Self { memory: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))) }
+        let units = units.min(Semaphore::MAX_PERMITS);
+        Self { memory: Arc::new(Semaphore::new(units)), units }
+    }
+
+    /// How much memory large answers take at this moment, in bytes.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.units.saturating_sub(self.memory.available_permits()) as u64 * UNIT
     }
 
     /// Takes room for an answer.

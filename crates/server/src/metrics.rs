@@ -13,6 +13,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use wasm_exec::{Occupancy, Statistics};
 
 use crate::routes::Route;
 
@@ -41,6 +42,70 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     pub(crate) refused_connections: Counter,
     ready_programs: Gauge,
+    in_use: InUse,
+}
+
+/// What is in use; all of it is zero on a server that has nothing to do.
+#[derive(Debug, Default)]
+struct InUse {
+    running_calls: Gauge,
+    waiting_calls: Gauge,
+    running_compilations: Gauge,
+    waiting_compilations: Gauge,
+    guest_memory_bytes: Gauge,
+    body_bytes: Gauge,
+    answer_bytes: Gauge,
+}
+
+impl InUse {
+    fn registered(registry: &mut Registry) -> Self {
+        let this = Self::default();
+        for (name, help, gauge) in [
+            ("running_calls", "Calls that run", &this.running_calls),
+            ("waiting_calls", "Calls that wait for a place", &this.waiting_calls),
+            ("running_compilations", "Modules being compiled", &this.running_compilations),
+            (
+                "waiting_compilations",
+                "Compilations that wait for a place",
+                &this.waiting_compilations,
+            ),
+            (
+                "guest_memory_bytes",
+                "Memory of all calls, without what each has without asking",
+                &this.guest_memory_bytes,
+            ),
+            ("body_bytes", "Memory of large requests' bodies", &this.body_bytes),
+            ("answer_bytes", "Memory of large answers", &this.answer_bytes),
+        ] {
+            registry.register(name, help, gauge.clone());
+        }
+        this
+    }
+
+    fn set(&self, occupancy: &Occupancy, held: Held) {
+        let set = |gauge: &Gauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        let Occupancy {
+            running_calls,
+            waiting_calls,
+            running_compilations,
+            waiting_compilations,
+            guest_memory_bytes,
+        } = *occupancy;
+        set(&self.running_calls, running_calls);
+        set(&self.waiting_calls, waiting_calls);
+        set(&self.running_compilations, running_compilations);
+        set(&self.waiting_compilations, waiting_compilations);
+        set(&self.guest_memory_bytes, guest_memory_bytes);
+        set(&self.body_bytes, usize::try_from(held.body_bytes).unwrap_or(usize::MAX));
+        set(&self.answer_bytes, usize::try_from(held.answer_bytes).unwrap_or(usize::MAX));
+    }
+}
+
+/// Memory that requests and answers take, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    pub(crate) body_bytes: u64,
+    pub(crate) answer_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -85,7 +150,16 @@ impl Metrics {
             "Programs that can be called without loading anything",
             ready_programs.clone(),
         );
-        Self { registry, requests, by_route, connections, refused_connections, ready_programs }
+        let in_use = InUse::registered(&mut registry);
+        Self {
+            registry,
+            requests,
+            by_route,
+            connections,
+            refused_connections,
+            ready_programs,
+            in_use,
+        }
     }
 
     /// Counts an answered request; `problem` is the code of its problem, if it has one.
@@ -101,7 +175,8 @@ impl Metrics {
     }
 
     /// Everything, as text.
-    pub(crate) fn text(&self, statistics: &wasm_exec::Statistics) -> String {
+    pub(crate) fn text(&self, statistics: &Statistics, held: Held) -> String {
+        self.in_use.set(&statistics.occupancy, held);
         self.ready_programs.set(i64::try_from(statistics.ready_programs).unwrap_or(i64::MAX));
         let mut text = String::new();
         // Writing to a string cannot fail.
