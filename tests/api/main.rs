@@ -6,12 +6,10 @@
 
 mod access;
 mod bodies;
-mod bombs;
 mod compiling;
 mod compression;
 mod download;
 mod functions;
-mod hostile;
 mod http2;
 mod keys;
 mod limits;
@@ -26,7 +24,6 @@ mod persistence;
 mod problems;
 mod scheduling;
 mod shutdown;
-mod smuggling;
 mod start;
 mod storage;
 #[path = "../support/mod.rs"]

@@ -55,22 +55,6 @@ pub(crate) fn adding(times: usize, start: i32) -> String {
     format!(r#"(module (func (export "f") (param i32) (result i32) (i32.const {start}) {adds}))"#)
 }
 
-/// A module that costs a compiler much: in each of its functions, a jump to one of `targets` blocks,
-/// which take `values` values along.
-pub(crate) fn bomb(functions: usize, targets: usize, values: usize) -> String {
-    let results = "i32 ".repeat(values);
-    let blocks = "block (type $values) ".repeat(targets);
-    let constants = "i32.const 0 ".repeat(values);
-    let labels: String = (0..targets).map(|label| format!("{label} ")).collect();
-    let ends = "end ".repeat(targets);
-    let drops = "drop ".repeat(values);
-    let function = format!(
-        "(func (param i32) {blocks} {constants} local.get 0 br_table {labels} {ends} {drops})"
-    );
-    let functions = function.repeat(functions);
-    format!("(module (type $values (func (result {results}))) {functions})")
-}
-
 /// The bytes that hex digits stand for.
 pub(crate) fn bytes(hex: &str) -> Vec<u8> {
     let digit = |digit: u8| (digit as char).to_digit(16).expect("a hex digit") as u8;

@@ -1,8 +1,6 @@
 //! What the tests are written in: servers, requests, responses, and the guests that are sent.
 
-pub(crate) mod bombs;
 pub(crate) mod connection;
-pub(crate) mod frames;
 pub(crate) mod guests;
 pub(crate) mod keyring;
 pub(crate) mod request;

@@ -8,8 +8,8 @@ use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::PATIENCE;
-use super::server::Server;
+use crate::support::PATIENCE;
+use crate::support::server::Server;
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;

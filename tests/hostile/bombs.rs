@@ -1,8 +1,9 @@
 //! Modules that are small and valid, and would take the compiler out of all proportion.
 
+mod shapes;
+
 use serde_json::{Value, json};
 
-use crate::support::bombs;
 use crate::support::guests::answering;
 use crate::support::hex;
 use crate::support::response::Response;
@@ -17,7 +18,7 @@ fn verdict(response: &Response) -> Value {
 #[tokio::test]
 async fn a_bomb_is_refused_at_the_door_each_time() {
     let server = Server::start().await;
-    for (name, limit, wasm) in bombs::all() {
+    for (name, limit, wasm) in shapes::all() {
         let put = server.put("/v1/modules/bomb").wasm(wasm.clone());
         let again = put.again();
         let refused = put.await;
@@ -35,7 +36,7 @@ async fn a_bomb_is_refused_at_the_door_each_time() {
 #[tokio::test]
 async fn a_bomb_in_a_call_is_refused_as_well() {
     let server = Server::start().await;
-    let wasm = hex(&bombs::loops_with_params(300, 1000, false));
+    let wasm = hex(&shapes::loops_with_params(300, 1000, false));
     for limits in [json!({}), json!({ "fuel": 1000 })] {
         let call = json!({ "wasm_hex": wasm, "function": "f", "limits": limits });
         for _ in 0..2 {
@@ -49,7 +50,7 @@ async fn a_bomb_in_a_call_is_refused_as_well() {
 #[tokio::test]
 async fn what_cannot_be_read_is_invalid_though_bombs_follow() {
     let server = Server::start().await;
-    let mut wasm = bombs::loops_with_params(300, 1000, false);
+    let mut wasm = shapes::loops_with_params(300, 1000, false);
     wasm.truncate(wasm.len() - 1);
     let call = json!({ "wasm_hex": hex(&wasm), "function": "f" });
     for _ in 0..2 {
@@ -70,38 +71,4 @@ async fn all_who_wait_for_what_fails_are_told_the_same() {
     for answer in [answers.1, answers.2, answers.3] {
         assert_eq!(verdict(&answer), first);
     }
-}
-
-#[test]
-fn the_limits_of_modules_are_documented() {
-    let table = include_str!("../../docs/limits.md");
-    let rows: Vec<String> = table
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
-        .map(|(name, rest)| {
-            let maximum = rest.split(' ').next().unwrap_or_default();
-            format!("{name} {}", maximum.replace(',', ""))
-        })
-        .collect();
-    let limits = wasm_exec::ModuleLimits::default();
-    let expected: Vec<String> =
-        limits.iter().map(|(limit, maximum)| format!("{} {maximum}", limit.as_str())).collect();
-    assert_eq!(rows, expected);
-}
-
-#[tokio::test]
-async fn the_limits_of_modules_are_published() {
-    let server = Server::with(|setup| {
-        let limits = setup.engine.module_limits;
-        setup.engine.module_limits = limits.with(wasm_exec::ModuleLimit::Exports, 1);
-    })
-    .await;
-    let limits = server.get("/v1/limits").await;
-    let limits = limits
-        .ok(json!({ "module": { "exports": { "maximum": 1 }, "types": { "maximum": 100_000 } } }));
-    assert_eq!(limits["module"].as_object().unwrap().len(), wasm_exec::ModuleLimit::ALL.len());
-    server.put("/v1/modules/one").wat(answering(1)).await.created();
-    let two = r#"(module (memory (export "a") 1) (memory (export "b") 1))"#;
-    let refused = server.put("/v1/modules/two").wat(two).await.problem(422, "compile-limit");
-    refused.says(&["the module has at least 2 exports", "the maximum is 1"]).has_not("function");
 }

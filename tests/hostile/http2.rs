@@ -1,17 +1,19 @@
 //! Floods and broken frames: each ends its connection or is bounded, and the server goes on
 //! answering others.
 
+mod frames;
+
 use serde_json::json;
 
 use crate::support::eventually;
-use crate::support::frames::{
+use crate::support::guests::{DOUBLE, UNRULY};
+use crate::support::server::Server;
+use frames::{
     ACK, COMPRESSION_ERROR, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM,
     FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, HEADERS, PADDED, PING, PRIORITY, PROTOCOL_ERROR,
     PUSH_PROMISE, REFUSED_STREAM, RST_STREAM, SETTINGS, STREAM_CLOSED, WINDOW_UPDATE, backs_up,
     frame, get, literal, request, send, settings,
 };
-use crate::support::guests::{DOUBLE, UNRULY};
-use crate::support::server::Server;
 
 const CANCEL: u32 = 8;
 const LARGEST_WINDOW: u32 = (1 << 31) - 1;
