@@ -23,7 +23,7 @@ use crate::reply::{self, Handled};
 pub(crate) struct CallFunctionRequest<'a> {
     /// One value for each parameter.
     #[serde(borrow, default, deserialize_with = "short_list")]
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<serde_json::Value>, max_items = 1000)]
     params: Vec<&'a RawValue>,
     /// What the call may use.
     #[serde(default, deserialize_with = "body::object")]
@@ -61,7 +61,7 @@ pub(crate) struct CallRequest<'a> {
     function: Text<'a>,
     /// One value for each parameter.
     #[serde(borrow, default, deserialize_with = "short_list")]
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<serde_json::Value>, max_items = 1000)]
     params: Vec<&'a RawValue>,
     /// What the call may use.
     #[serde(default, deserialize_with = "body::object")]
@@ -99,7 +99,7 @@ pub(crate) struct CallAnswer<'a> {
     /// `ok`
     outcome: &'static str,
     /// One value for each result.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<serde_json::Value>)]
     results: &'a RawValue,
     usage: Option<Usage>,
     /// The digest of the module that was called.

@@ -40,10 +40,11 @@ pub(crate) struct RunRequest<'a> {
     function_name: Text<'a>,
     /// One value for each parameter; their types are the function's.
     #[serde(borrow, default, deserialize_with = "short_list")]
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<serde_json::Value>, max_items = 1000)]
     params: Vec<&'a RawValue>,
     /// Names of registered modules that satisfy imports.
     #[serde(default, deserialize_with = "short_list")]
+    #[schema(max_items = 1000)]
     host_modules: Vec<String>,
 }
 
@@ -70,6 +71,7 @@ pub(crate) struct RegisterRequest<'a> {
     wat: Option<Text<'a>>,
     /// Names of registered modules that satisfy imports.
     #[serde(default, deserialize_with = "short_list")]
+    #[schema(max_items = 1000)]
     host_modules: Vec<String>,
 }
 
@@ -87,7 +89,7 @@ pub(crate) struct ExecuteRequest<'a> {
     function_name: Text<'a>,
     /// One value for each parameter; their types are the function's.
     #[serde(borrow, default, deserialize_with = "short_list")]
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<serde_json::Value>, max_items = 1000)]
     params: Vec<&'a RawValue>,
 }
 
