@@ -329,4 +329,5 @@ fn hasher(key: &Key, number: u64, kind: Kind) -> blake3::Hasher {
 }
 
 #[cfg(test)]
+#[path = "protocol/tests.rs"]
 mod tests;
