@@ -303,10 +303,10 @@ fn resolve(
     let mut sources = Vec::with_capacity(module.imports().len());
     for import in module.imports() {
         unused.remove(import.module());
-        let module = || import.module().to_owned();
-        let name = || import.name().to_owned();
+        let module = || shorten(import.module());
+        let name = || shorten(import.name());
         let wanted = import.ty();
-        let expected = || matching::describe(&wanted);
+        let expected = || shorten(&matching::describe(&wanted));
         let Some(&target) = links.get(import.module()) else {
             return Err(LinkError::NoLink {
                 node,
@@ -332,13 +332,13 @@ fn resolve(
                 module: module(),
                 name: name(),
                 expected: expected(),
-                found: matching::describe(&found),
+                found: shorten(&matching::describe(&found)),
             });
         }
         sources.push(Source { node: target, export });
     }
     match unused.into_keys().min() {
-        Some(module) => Err(LinkError::Unused { node, module: module.to_owned() }),
+        Some(module) => Err(LinkError::Unused { node, module: shorten(module) }),
         None => Ok(sources.into_boxed_slice()),
     }
 }
