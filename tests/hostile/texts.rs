@@ -36,8 +36,8 @@ async fn texts_that_nest_repeat_and_never_end() {
     ] {
         let response = victim.post("/v1/modules").wat(text).await;
         assert!(response.body.len() < 10_000, "{what}: {}", response.body.len());
-        // Some are modules, if odd ones.
-        assert!(matches!(response.status.as_u16(), 200 | 201 | 422), "{what}: {response:?}");
+        // Some are modules, if odd ones, and at full size some are too large.
+        assert!(matches!(response.status.as_u16(), 200 | 201 | 413 | 422), "{what}: {response:?}");
         victim.answers_others().await;
     }
     victim.is_unharmed().await;
