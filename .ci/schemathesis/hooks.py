@@ -50,13 +50,13 @@ def map_case(context, case):
         return case
     if isinstance(case.body, dict) and "limits" in case.body:
         case.body["limits"] = with_integers(case.body["limits"])
-    if case.method == "DELETE" or case.method == "PUT":
-        return case
     parameters = case.path_parameters or {}
-    if "module" in parameters and len(parameters["module"]) % 2:
-        parameters["module"] = "utils"
-        if "function" in parameters:
-            parameters["function"] = "double"
-            if isinstance(case.body, dict):
-                case.body["params"] = [len(case.body.get("params", []))]
+    module = parameters.get("module")
+    if case.method in ("DELETE", "PUT") or not isinstance(module, str) or len(module) % 2 == 0:
+        return case
+    parameters["module"] = "utils"
+    if "function" in parameters:
+        parameters["function"] = "double"
+        if isinstance(case.body, dict):
+            case.body["params"] = [len(module)]
     return case
