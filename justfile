@@ -31,6 +31,20 @@ crash rounds="1000":
 bench-hostile *arguments:
     cargo bench --bench hostile -- {{arguments}}
 
+# All attacks at full size.
+hostile *arguments:
+    HOSTILE=full cargo test --test hostile -- {{arguments}}
+
+# Have libFuzzer look for bytes that break a law (needs cargo install cargo-fuzz).
+fuzz target *arguments:
+    mkdir -p target/fuzz/{{target}}
+    cargo fuzz run --fuzz-dir fuzz/libfuzzer --sanitizer none {{target}} target/fuzz/{{target}} fuzz/corpus/{{target}} -- -max_len=4096 {{arguments}}
+
+# Requests of all that the OpenAPI document allows and of what it does not.
+schemathesis cases="1000" *arguments:
+    cargo build --release
+    .ci/schemathesis/run target/release/wasm-exec-api {{cases}} {{arguments}}
+
 # Formatting and lints.
 lint:
     cargo fmt --all -- --check

@@ -3,6 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
+use crate::support::eventually;
 use crate::support::guests::{DOUBLE, DOUBLE_HEX};
 use crate::support::server::Server;
 
@@ -155,4 +156,21 @@ async fn a_page_that_the_operator_names_can_read_the_answers() {
     assert!(preflight.header("access-control-allow-methods").is_some_and(|m| m.contains("POST")));
     let response = server.get("/v1/modules").header("origin", ORIGIN).await;
     response.has_header("access-control-allow-origin", ORIGIN);
+}
+
+#[tokio::test]
+async fn a_page_can_read_why_it_is_refused_as_well() {
+    const ORIGIN: &str = "https://console.example.org";
+    let server = Server::with(|setup| {
+        setup.server.origins = vec![ORIGIN.into()];
+        setup.server.client.loopback = true;
+        setup.server.client.requests_per_second = 1;
+    })
+    .await;
+    let refused = eventually("it is too much", async || {
+        let response = server.get("/v1/limits").header("origin", ORIGIN).await;
+        (response.status == 429).then_some(response)
+    })
+    .await;
+    refused.has_header("access-control-allow-origin", ORIGIN).problem(429, "rate-limited");
 }

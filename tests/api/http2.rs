@@ -1,7 +1,5 @@
 //! HTTP/2 without TLS, which clients speak that know beforehand that a server does.
 
-mod floods;
-
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::{SendRequest, handshake};

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::guests::UNRULY;
+use crate::support::guests::{UNRULY, answering};
 use crate::support::response::assert_contains;
 use crate::support::server::Server;
 
@@ -289,4 +289,38 @@ async fn limits_hold_for_wasm_that_is_sent_along() {
     call("loop", json!({ "fuel": 5 })).await.problem(422, "fuel-exhausted");
     call("fine", json!({ "memory_bytes": PAGE - 1 })).await.problem(422, "memory-limit");
     call("fine", json!({ "timeout_ms": 60_001 })).await.problem(422, "limit-too-high");
+}
+
+#[test]
+fn the_limits_of_modules_are_documented() {
+    let table = include_str!("../../docs/limits.md");
+    let rows: Vec<String> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+        .map(|(name, rest)| {
+            let maximum = rest.split(' ').next().unwrap_or_default();
+            format!("{name} {}", maximum.replace(',', ""))
+        })
+        .collect();
+    let limits = wasm_exec::ModuleLimits::default();
+    let expected: Vec<String> =
+        limits.iter().map(|(limit, maximum)| format!("{} {maximum}", limit.as_str())).collect();
+    assert_eq!(rows, expected);
+}
+
+#[tokio::test]
+async fn the_limits_of_modules_are_published() {
+    let server = Server::with(|setup| {
+        let limits = setup.engine.module_limits;
+        setup.engine.module_limits = limits.with(wasm_exec::ModuleLimit::Exports, 1);
+    })
+    .await;
+    let limits = server.get("/v1/limits").await;
+    let limits = limits
+        .ok(json!({ "module": { "exports": { "maximum": 1 }, "types": { "maximum": 100_000 } } }));
+    assert_eq!(limits["module"].as_object().unwrap().len(), wasm_exec::ModuleLimit::ALL.len());
+    server.put("/v1/modules/one").wat(answering(1)).await.created();
+    let two = r#"(module (memory (export "a") 1) (memory (export "b") 1))"#;
+    let refused = server.put("/v1/modules/two").wat(two).await.problem(422, "compile-limit");
+    refused.says(&["the module has at least 2 exports", "the maximum is 1"]).has_not("function");
 }

@@ -7,7 +7,6 @@
 mod access;
 mod batch;
 mod bodies;
-mod bombs;
 mod bytes;
 mod compiled;
 mod compiling;
@@ -15,7 +14,6 @@ mod compression;
 mod download;
 mod functions;
 mod host_memory;
-mod hostile;
 mod http2;
 mod keys;
 mod limits;
@@ -32,9 +30,9 @@ mod problems;
 mod scheduling;
 mod sessions;
 mod shutdown;
-mod smuggling;
 mod start;
 mod storage;
+#[path = "../support/mod.rs"]
 mod support;
 mod tls;
 mod traps;

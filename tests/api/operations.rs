@@ -1,8 +1,11 @@
 //! What is about the server: index, health, metrics, OpenAPI, request ids, and wrong requests.
 
+use std::future::IntoFuture;
+
 use reqwest::Method;
 use serde_json::json;
 
+use crate::support::eventually;
 use crate::support::guests::{DOUBLE, UNRULY};
 use crate::support::server::Server;
 
@@ -56,6 +59,32 @@ async fn requests_are_counted_by_route_and_outcome() {
     assert!(lines.iter().any(|line| line.starts_with("wasm_exec_connections ")));
     assert!(lines.contains(&"wasm_exec_ready_programs 1"), "{}", metrics.text());
     assert_eq!(lines.last(), Some(&"# EOF"));
+}
+
+#[tokio::test]
+async fn what_is_in_use_is_shown() {
+    let server = Server::start().await;
+    server.put("/v1/modules/unruly").wat(UNRULY).await.created();
+    let shows = async |line: &str| {
+        let metrics = server.get("/metrics").await.has_status(200);
+        metrics.text().lines().any(|shown| shown == line).then_some(())
+    };
+    let call = server.post("/v1/modules/unruly/functions/loop");
+    let call = call.json(json!({ "limits": { "timeout_ms": 60_000 } })).into_future();
+    let call = tokio::spawn(call);
+    eventually("a call runs", async || shows("wasm_exec_running_calls 1").await).await;
+    call.abort();
+    eventually("no call runs", async || shows("wasm_exec_running_calls 0").await).await;
+    for name in [
+        "waiting_calls",
+        "running_compilations",
+        "waiting_compilations",
+        "guest_memory_bytes",
+        "body_bytes",
+        "answer_bytes",
+    ] {
+        shows(&format!("wasm_exec_{name} 0")).await.unwrap_or_else(|| panic!("{name}"));
+    }
 }
 
 #[tokio::test]

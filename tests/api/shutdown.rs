@@ -11,6 +11,9 @@ use crate::support::guests::{DOUBLE, UNRULY};
 use crate::support::response::Response;
 use crate::support::server::Server;
 
+/// A foreign origin whose pages may use the server.
+const ORIGIN: &str = "https://console.example.org";
+
 /// Begins a call and waits until the server waits for its body.
 async fn begin_call(server: &Server, body: &str) -> Connection {
     let mut connection = server.connect().await;
@@ -79,9 +82,10 @@ pub(crate) async fn asking_a_server_that_shuts_down() -> Response {
     // Nothing tells from outside whether a part was read, and a connection on which nothing was is
     // closed: so this is tried until it was.
     eventually("a part of the request is read before the end", async || {
-        let mut server = Server::start().await;
+        let mut server = Server::with(|setup| setup.server.origins = vec![ORIGIN.into()]).await;
         let mut connection = server.connect().await;
-        connection.send("POST /execute HTTP/1.1\r\nHost: localhost\r\n").await;
+        let head = format!("POST /execute HTTP/1.1\r\nHost: localhost\r\nOrigin: {ORIGIN}\r\n");
+        connection.send(head).await;
         server.get("/healthz").await.has_status(200);
         server.shut_down();
         until_closed(&server).await;
@@ -96,5 +100,6 @@ pub(crate) async fn asking_a_server_that_shuts_down() -> Response {
 #[tokio::test]
 async fn a_request_that_comes_too_late_is_refused() {
     let refused = asking_a_server_that_shuts_down().await;
+    let refused = refused.has_header("access-control-allow-origin", ORIGIN);
     refused.problem(503, "shutting-down").has_header("retry-after", "1");
 }

@@ -92,6 +92,21 @@ fn a_key_is_revoked_by_name_or_id_and_nothing_else_changes() {
 }
 
 #[test]
+fn what_is_written_above_all_keys_stays_when_the_first_is_revoked() {
+    let file = File::new();
+    file.create("--name a --scope call");
+    file.create("--name b --scope call");
+    let heading = "# Ask the operators before you change this.\n# They know.\n\n";
+    let text = file.text();
+    fs::write(file.path(), format!("{heading}# Of a alone.\n{text}")).unwrap();
+    file.keys("revoke", "a").run();
+    let text = file.text();
+    assert!(text.starts_with(&format!("{heading}[[key]]\nname = \"b\"")), "{text}");
+    file.keys("revoke", "b").run();
+    assert_eq!(file.text().trim_end(), heading.trim_end());
+}
+
+#[test]
 fn keys_that_are_made_at_the_same_time_are_all_kept() {
     const KEYS: usize = 12;
     let file = File::new();

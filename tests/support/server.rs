@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use wasm_exec::{Exec, Limits};
-use wasm_exec_engine::{ArtifactStore, Engine, EngineConfig};
+use wasm_exec_engine::{ArtifactStore, CompilerPlace, Engine, EngineConfig, WorkerCommand};
 use wasm_exec_registry::{DataDirectory, RedbBackend, Registry};
 use wasm_exec_server::ServerConfig;
 
@@ -28,6 +28,15 @@ static PLACES: Semaphore = Semaphore::const_new(3);
 
 /// Memory for a registry's cache, and for artifacts that are kept in memory, in bytes.
 const CACHE_BYTES: usize = 16 << 20;
+
+/// The binary.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_wasm-exec-api");
+
+/// Compile workers of this program.
+pub(crate) fn workers(program: impl Into<PathBuf>) -> CompilerPlace {
+    let args = vec!["compile-worker".into()];
+    CompilerPlace::Workers(WorkerCommand { program: program.into(), args })
+}
 
 /// How a server is set up: as the binary does by default, for fewer calls at once.
 #[derive(Clone, Debug)]
@@ -72,6 +81,16 @@ impl Server {
         let mut setup = Setup::default();
         change(&mut setup);
         Self::launch(setup, None).await
+    }
+
+    /// One that compiles as the binary's does, two modules at once, in workers that are the binary.
+    pub(crate) async fn with_workers(change: impl FnOnce(&mut Setup)) -> Self {
+        Self::with(|setup| {
+            setup.engine.compiler = workers(PROGRAM);
+            setup.engine.concurrent_compilations = 2;
+            change(setup);
+        })
+        .await
     }
 
     /// One that keeps everything in a directory, for those that come after it.

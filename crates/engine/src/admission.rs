@@ -10,6 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 #[derive(Debug)]
 pub(crate) struct Admission {
     places: Arc<Semaphore>,
+    /// How many places there are, free or not.
+    count: usize,
     waiting: Arc<AtomicUsize>,
     queue: Queue,
 }
@@ -45,17 +47,28 @@ pub(crate) enum Patience {
 
 impl Admission {
     pub(crate) fn new(places: u32, queue: Queue) -> Self {
-        let places = Arc::new(Semaphore::new(places as usize));
-        Self { places, waiting: Arc::default(), queue }
+        let count = places as usize;
+        Self { places: Arc::new(Semaphore::new(count)), count, waiting: Arc::default(), queue }
     }
 
     /// Other places, for which those who wait count in the same queue.
     pub(crate) fn with_same_queue(&self, places: u32) -> Self {
         Self {
             places: Arc::new(Semaphore::new(places as usize)),
+            count: places as usize,
             waiting: Arc::clone(&self.waiting),
             queue: self.queue,
         }
+    }
+
+    /// How many places are taken at this moment.
+    pub(crate) fn taken(&self) -> usize {
+        self.count.saturating_sub(self.places.available_permits())
+    }
+
+    /// How many wait in the queue at this moment.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Takes `count` places if they are free.
@@ -116,9 +129,11 @@ mod tests {
         let mut waiting = Box::pin(admission.enter(1));
         assert!(futures_poll_once(&mut waiting).await.is_none());
         assert!(admission.enter(1).await.is_err());
+        assert_eq!((admission.taken(), admission.waiting()), (2, 1));
         drop(both);
         assert!(waiting.await.is_ok());
         assert!(admission.enter(2).await.is_ok());
+        assert_eq!((admission.taken(), admission.waiting()), (0, 0));
     }
 
     #[tokio::test]

@@ -105,6 +105,11 @@ impl Compiler {
         }
     }
 
+    /// How many modules are being compiled, and how many wait for it.
+    pub(crate) fn occupied(&self) -> (usize, usize) {
+        self.places.occupied()
+    }
+
     /// Waits for a turn.
     pub(crate) async fn turn(&self, client: Option<ClientKey>) -> Result<Turn, CompileError> {
         self.places.enter(client).await.map_err(|_| CompileError::Overloaded)

@@ -38,6 +38,7 @@ mod door;
 mod failure;
 mod limiter;
 mod module;
+mod occupancy;
 mod outcome;
 mod pace;
 mod profile;
@@ -79,6 +80,7 @@ pub use config::{
 pub use describe::{Description, Export, Import, InvalidModule, Item};
 pub use door::{LimitExceeded, ModuleLimit, ModuleLimits};
 pub use module::{Cost, Module};
+pub use occupancy::Occupancy;
 pub use outcome::{Failure, Frame, Outcome, Trap, TrapKind, Usage};
 pub use program::{Function, GraphNode, LinkError, Program};
 pub use session::{

@@ -48,6 +48,11 @@ impl GuestMemory {
         Self { used: AtomicUsize::new(0), limit, reserved: 0, whole }
     }
 
+    /// How much is taken at this moment, in bytes, without what each call has anyway.
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
     /// How much of a call's memory is not what it has anyway.
     fn beyond(&self, bytes: usize) -> usize {
         bytes.saturating_sub(self.reserved)

@@ -7,7 +7,7 @@ use quick_cache::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasm_exec_engine::{
     ClientKey, CompileError, Confinement, Description, Engine, GraphNode, LinkError, Module,
-    Profile, WasmId,
+    Occupancy, Profile, WasmId,
 };
 use wasm_exec_registry::{
     Digest, Graph, ListQuery, Manifest, Name, Page, Reference, Registry, RegistryError, View,
@@ -61,13 +61,15 @@ struct Remembered {
     generation: u64,
 }
 
-/// Figures about what is kept.
+/// Figures about what is kept and what is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statistics {
     /// Programs that can be called without loading anything.
     pub ready_programs: usize,
     /// Sessions that there are and were.
     pub sessions: SessionCounts,
+    /// What of the engine is in use.
+    pub occupancy: Occupancy,
 }
 
 impl Exec {
@@ -116,10 +118,13 @@ impl Exec {
         self.inner.engine.confinement()
     }
 
-    /// Figures about what is kept.
+    /// Figures about what is kept and what is in use.
     pub fn statistics(&self) -> Statistics {
-        let sessions = self.inner.sessions.counts();
-        Statistics { ready_programs: self.inner.programs.len(), sessions }
+        Statistics {
+            ready_programs: self.inner.programs.len(),
+            sessions: self.inner.sessions.counts(),
+            occupancy: self.inner.engine.occupancy(),
+        }
     }
 
     /// Whether the registry can be read and written.

@@ -16,9 +16,9 @@ use crate::error::Error;
 /// How many failures are remembered.
 const REMEMBERED_FAILURES: usize = 4096;
 
-/// Failures whose text has more bytes than this, because it quotes the module's names, are not
-/// remembered.
-const MAXIMUM_TEXT: usize = 2048;
+/// Failures whose text has more bytes than this are not remembered. Those that quote a module quote
+/// a few hundred bytes of each name, some of them escaped.
+const MAXIMUM_TEXT: usize = 4096;
 
 /// For how long it is remembered that compiling takes too long: the machine may have been busy.
 const TIMEOUTS_LAST: Duration = Duration::from_secs(60);
@@ -191,6 +191,19 @@ mod tests {
         failures.or_try(key(b"b"), async { Ok(()) }).await.unwrap();
         let other = (key(b"a").0, Profile::Metered);
         failures.or_try(other, async { Ok(()) }).await.unwrap();
+    }
+
+    #[test]
+    fn links_that_do_not_fit_are_remembered_whatever_they_are_called() {
+        let (failures, now) = (Failures::new(), Instant::now());
+        // As long as the engine quotes them, and all of it escaped.
+        let name = || format!("{}…", "\u{7f}".repeat(200));
+        let (module, expected) = (name(), "(func)".to_owned());
+        let error = Box::new(LinkError::NoLink { node: 0, module, name: name(), expected });
+        let error = Error::Link { module: None, other: None, error };
+        assert!(error.to_string().len() > 2048, "{error}");
+        failures.remember(key(b"linked"), &error, now);
+        assert!(failures.get(key(b"linked"), now).is_some());
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub use values::{BytesText, InvalidParams, NotBase64, Style};
 pub use wasm_exec_engine::{
     ClientKey, CompileError, Confinement, Description, EngineConfig, Export, Import, InvalidAccess,
     InvalidModule, Item, LimitExceeded, LinkError, MemoryBounds, MemoryName, MemoryRange,
-    ModuleLimit, ModuleLimits, Quantity, Read, SessionLinkError, Turn, Usage,
+    ModuleLimit, ModuleLimits, Occupancy, Quantity, Read, SessionLinkError, Turn, Usage,
 };
 /// The registry's types that requests and answers are made of.
 pub use wasm_exec_registry::{

@@ -152,10 +152,12 @@ fn unexpected(text: &str, position: usize, expected: &str) -> InvalidName {
     InvalidName(SyntaxError::unexpected("name", text, position, expected))
 }
 
-/// Digest algorithms are reserved because `sha256:…` is a digest wherever a name is taken, peer ids
-/// because the namespace of a peer is its own to sign for.
+/// Digest algorithms are reserved, in upper case as well, because `sha256:…` is a digest wherever a
+/// name is taken, and no name should look like one; peer ids because the namespace of a peer is its
+/// own to sign for.
 fn refuse_reserved(text: &str, namespace: &str) -> Result<(), InvalidName> {
-    let problem = if ["sha256", "sha512", "blake3"].contains(&namespace) {
+    let algorithms = ["sha256", "sha512", "blake3"];
+    let problem = if algorithms.iter().any(|name| namespace.eq_ignore_ascii_case(name)) {
         "this namespace is reserved for digests"
     } else if looks_like_peer_id(namespace) {
         "a namespace that looks like a peer id is reserved"

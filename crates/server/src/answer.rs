@@ -28,6 +28,8 @@ pub(crate) type Content = Either<Full<Bytes>, StreamBody>;
 pub(crate) struct Answers {
     memory: Arc<Semaphore>,
     patience: Duration,
+    /// How much memory there is, taken or not, in units.
+    units: usize,
 }
 
 /// An answer's body, and what it holds until it is sent or given up.
@@ -49,7 +51,13 @@ impl Answers {
     /// About so many bytes; a piece of an answer waits for so long to be taken.
     pub(crate) fn new(bytes: u64, patience: Duration) -> Self {
         let units = usize::try_from(bytes.div_ceil(UNIT)).unwrap_or(usize::MAX);
-        Self { memory: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))), patience }
+        let units = units.min(Semaphore::MAX_PERMITS);
+        Self { memory: Arc::new(Semaphore::new(units)), patience, units }
+    }
+
+    /// How much memory large answers take at this moment, in bytes.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.units.saturating_sub(self.memory.available_permits()) as u64 * UNIT
     }
 
     /// How long a piece of an answer waits to be taken.

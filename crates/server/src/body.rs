@@ -37,6 +37,8 @@ const DISCARDED: usize = 256 << 10;
 pub(crate) struct Bodies {
     maximum: u64,
     memory: Arc<Semaphore>,
+    /// How much memory there is, taken or not, in units.
+    units: usize,
     timeout: Duration,
 }
 
@@ -58,11 +60,13 @@ impl Bodies {
     /// all that are being read or worked on; each has to arrive within `timeout`.
     pub(crate) fn new(maximum: u64, memory: u64, timeout: Duration) -> Self {
         let units = usize::try_from(memory.max(2 * maximum).div_ceil(UNIT)).unwrap_or(usize::MAX);
-        Self {
-            maximum,
-            memory: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))),
-            timeout,
-        }
+        let units = units.min(Semaphore::MAX_PERMITS);
+        Self { maximum, memory: Arc::new(Semaphore::new(units)), units, timeout }
+    }
+
+    /// How much memory large bodies take at this moment, in bytes.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.units.saturating_sub(self.memory.available_permits()) as u64 * UNIT
     }
 
     /// The most bytes a body may have.

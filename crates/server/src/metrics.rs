@@ -13,8 +13,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-
-use wasm_exec::EndReason;
+use wasm_exec::{EndReason, Occupancy, Statistics};
 
 use crate::routes::Route;
 
@@ -54,6 +53,7 @@ pub(crate) struct Metrics {
     sessions: Gauge,
     sessions_made: Counter<u64, AtomicU64>,
     sessions_ended: Family<ReasonLabel, Counter<u64, AtomicU64>>,
+    in_use: InUse,
 }
 
 /// A batch that runs.
@@ -69,6 +69,69 @@ impl Drop for RunningBatch {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
+}
+
+/// What is in use; all of it is zero on a server that has nothing to do.
+#[derive(Debug, Default)]
+struct InUse {
+    running_calls: Gauge,
+    waiting_calls: Gauge,
+    running_compilations: Gauge,
+    waiting_compilations: Gauge,
+    guest_memory_bytes: Gauge,
+    body_bytes: Gauge,
+    answer_bytes: Gauge,
+}
+
+impl InUse {
+    fn registered(registry: &mut Registry) -> Self {
+        let this = Self::default();
+        for (name, help, gauge) in [
+            ("running_calls", "Calls that run", &this.running_calls),
+            ("waiting_calls", "Calls that wait for a place", &this.waiting_calls),
+            ("running_compilations", "Modules being compiled", &this.running_compilations),
+            (
+                "waiting_compilations",
+                "Compilations that wait for a place",
+                &this.waiting_compilations,
+            ),
+            (
+                "guest_memory_bytes",
+                "Memory of all calls, without what each has without asking",
+                &this.guest_memory_bytes,
+            ),
+            ("body_bytes", "Memory of large requests' bodies", &this.body_bytes),
+            ("answer_bytes", "Memory of large answers", &this.answer_bytes),
+        ] {
+            registry.register(name, help, gauge.clone());
+        }
+        this
+    }
+
+    fn set(&self, occupancy: &Occupancy, held: Held) {
+        let set = |gauge: &Gauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        let Occupancy {
+            running_calls,
+            waiting_calls,
+            running_compilations,
+            waiting_compilations,
+            guest_memory_bytes,
+        } = *occupancy;
+        set(&self.running_calls, running_calls);
+        set(&self.waiting_calls, waiting_calls);
+        set(&self.running_compilations, running_compilations);
+        set(&self.waiting_compilations, waiting_compilations);
+        set(&self.guest_memory_bytes, guest_memory_bytes);
+        set(&self.body_bytes, usize::try_from(held.body_bytes).unwrap_or(usize::MAX));
+        set(&self.answer_bytes, usize::try_from(held.answer_bytes).unwrap_or(usize::MAX));
+    }
+}
+
+/// Memory that requests and answers take, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    pub(crate) body_bytes: u64,
+    pub(crate) answer_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -123,6 +186,7 @@ impl Metrics {
         registry.register("sessions_made", "Sessions made", sessions_made.clone());
         let sessions_ended = Family::<ReasonLabel, Counter<u64, AtomicU64>>::default();
         registry.register("sessions_ended", "Sessions ended", sessions_ended.clone());
+        let in_use = InUse::registered(&mut registry);
         Self {
             registry,
             requests,
@@ -135,6 +199,7 @@ impl Metrics {
             sessions,
             sessions_made,
             sessions_ended,
+            in_use,
         }
     }
 
@@ -162,7 +227,8 @@ impl Metrics {
     }
 
     /// Everything, as text.
-    pub(crate) fn text(&self, statistics: &wasm_exec::Statistics) -> String {
+    pub(crate) fn text(&self, statistics: &Statistics, held: Held) -> String {
+        self.in_use.set(&statistics.occupancy, held);
         self.ready_programs.set(i64::try_from(statistics.ready_programs).unwrap_or(i64::MAX));
         let wasm_exec::SessionCounts { now, made, ended } = statistics.sessions;
         self.sessions.set(i64::try_from(now).unwrap_or(i64::MAX));

@@ -3,6 +3,8 @@
 //! What each operation answers when it succeeds stands beside its handler. Which problems it can
 //! answer with is listed here, since most are the same for all.
 
+mod constraints;
+
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
@@ -260,6 +262,7 @@ pub fn document() -> String {
             }
         }
     }
+    constraints::add(&mut document);
     document["components"]["schemas"]["Problem"] = problem_schema();
     document["components"]["schemas"]["MemoryAnswer"] = memory::answer_schema();
     document["components"]["securitySchemes"]["key"] = json!({

@@ -103,6 +103,13 @@ impl Origin<'_> {
     }
 }
 
+/// Lets a page of a foreign origin that may use the server read an answer, whatever it is.
+fn allow(origin: Option<&HeaderValue>, response: &mut Response<Content>) {
+    if let Some(origin) = origin {
+        cors::allow(origin.clone(), response.headers_mut());
+    }
+}
+
 /// Answers requests. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
@@ -167,14 +174,18 @@ impl Service {
             Ok(origin) => origin,
             Err(problem) => return Answered::refused(route, problem),
         };
-        if self.refuses(route, &head.method) {
-            let problem = Problem::new(Code::ShuttingDown, "the server is shutting down");
-            return Answered::refused(route, problem);
-        }
         let bound = client.filter(|_| !client::watches(head));
-        let _request = match bound.map(|client| client.begin()).transpose() {
+        let begun = match self.refuses(route, &head.method) {
+            true => Err(Problem::new(Code::ShuttingDown, "the server is shutting down")),
+            false => bound.map(|client| client.begin()).transpose(),
+        };
+        let _request = match begun {
             Ok(request) => request,
-            Err(problem) => return Answered::refused(route, problem),
+            Err(problem) => {
+                let mut answered = Answered::refused(route, problem);
+                allow(origin, &mut answered.response);
+                return answered;
+            }
         };
         let (caller, admitted) = self.admit(origin.is_some(), route, head);
         let caller = caller.from(client.map(|client| client.key));
@@ -186,9 +197,7 @@ impl Service {
             (Ok(()), None) => self.route(origin.is_some(), &caller, from, head, body).await,
             (Err(problem), _) => Answered::refused(route, problem).response,
         };
-        if let Some(origin) = origin {
-            cors::allow(origin.clone(), response.headers_mut());
-        }
+        allow(origin, &mut response);
         Answered { route, caller, response }
     }
 

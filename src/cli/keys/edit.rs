@@ -83,7 +83,27 @@ pub(super) fn remove(text: &str, index: usize) -> Result<String, TomlError> {
         }
         _ => {}
     }
-    Ok(document.to_string())
+    // To the parser, all that stands before a table is that table's.
+    let (heading, rest) = (heading(text), document.to_string());
+    match rest.starts_with(heading) {
+        true => Ok(rest),
+        false => Ok(format!("{heading}{}", rest.trim_start())),
+    }
+}
+
+/// The comments that a text begins with, up to the last empty line of them: they are the file's, and
+/// what follows is of the key or namespace that comes first.
+fn heading(text: &str) -> &str {
+    let (mut end, mut heading) = (0, 0);
+    for line in text.split_inclusive('\n') {
+        end += line.len();
+        match line.trim() {
+            "" => heading = end,
+            comment if comment.starts_with('#') => {}
+            _ => break,
+        }
+    }
+    &text[..heading]
 }
 
 /// Waits until nobody else changes the file. The lock ends with the file that is returned, however

@@ -58,6 +58,11 @@ impl Places {
         Ok(Turn { _place: self.all.enter(1).await?, _share: share })
     }
 
+    /// How many modules are being compiled, and how many wait for it.
+    pub(super) fn occupied(&self) -> (usize, usize) {
+        (self.all.taken(), self.all.waiting())
+    }
+
     fn client(&self, key: ClientKey) -> Arc<Admission> {
         // A panic elsewhere cannot leave the map half changed.
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);

@@ -328,5 +328,7 @@ fn hasher(key: &Key, number: u64, kind: Kind) -> blake3::Hasher {
     hasher
 }
 
+// In full, since `fuzz/` reads this file from elsewhere.
 #[cfg(test)]
+#[path = "protocol/tests.rs"]
 mod tests;

@@ -9,6 +9,7 @@ use wasmtime::{ExternType, InstancePre, Linker, MemoryType, MemoryTypeBuilder, M
 
 use super::{LinkError, matching};
 use crate::module::{self, Cost};
+use crate::outcome::shorten;
 use crate::profile::MAXIMUM_PER_MODULE;
 use crate::store::State;
 
@@ -95,8 +96,8 @@ impl Wanted {
         };
         self.memories[index].narrow(want).map_err(|(want, other)| LinkError::HostMemory {
             node: want.node,
-            module: module.to_owned(),
-            name: name.to_owned(),
+            module: shorten(module),
+            name: shorten(name),
             expected: want.describe(),
             other: other.node,
             found: other.describe(),

@@ -6,6 +6,7 @@ use wasmtime::{ExternType, ImportType, ModuleExport};
 
 use super::host::Wanted;
 use super::{LinkError, matching};
+use crate::outcome::shorten;
 
 /// What satisfies an import.
 pub(super) enum Found {
@@ -39,15 +40,15 @@ pub(super) fn resolve(
             (None, ty) => {
                 return Err(LinkError::NoLink {
                     node,
-                    module: import.module().to_owned(),
-                    name: import.name().to_owned(),
-                    expected: matching::describe(&ty),
+                    module: shorten(import.module()),
+                    name: shorten(import.name()),
+                    expected: describe(&ty),
                 });
             }
         });
     }
     match unused.into_keys().min() {
-        Some(module) => Err(LinkError::Unused { node, module: module.to_owned() }),
+        Some(module) => Err(LinkError::Unused { node, module: shorten(module) }),
         None => Ok(found),
     }
 }
@@ -58,18 +59,23 @@ fn resolve_linked(
     provider: &wasmtime::Module,
     import: &ImportType<'_>,
 ) -> Result<ModuleExport, LinkError> {
-    let names = || (import.module().to_owned(), import.name().to_owned());
+    let names = || (shorten(import.module()), shorten(import.name()));
     let wanted = import.ty();
     let found = provider.get_export(import.name());
     let index = provider.get_export_index(import.name());
     let (Some(found), Some(export)) = (found, index) else {
-        let ((module, name), expected) = (names(), matching::describe(&wanted));
+        let ((module, name), expected) = (names(), describe(&wanted));
         return Err(LinkError::NoExport { node, module, name, expected });
     };
     if !matching::matches(&found, &wanted) {
-        let ((module, name), expected) = (names(), matching::describe(&wanted));
-        let found = matching::describe(&found);
+        let ((module, name), expected) = (names(), describe(&wanted));
+        let found = describe(&found);
         return Err(LinkError::Mismatch { node, module, name, expected, found });
     }
     Ok(export)
+}
+
+/// A type for a person to read; there may be thousands of parameters in it.
+fn describe(ty: &ExternType) -> String {
+    shorten(&matching::describe(ty))
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use wasmtime::{Extern, ExternType, Instance, ModuleExport, Store};
 
 use super::{ModuleId, SessionError, SessionLink};
+use crate::outcome::shorten;
 use crate::program::{Program, matching};
 use crate::store::State;
 
@@ -102,7 +103,7 @@ pub(super) fn resolve(
                 Provider::Instance(instance, found.ok_or_else(unknown)?)
             }
             Some(SessionLink::Program(linked)) if linked.program.host.is_some() => {
-                return Err(SessionLinkError::HostMemory { module: name.to_owned() }.into());
+                return Err(SessionLinkError::HostMemory { module: shorten(name) }.into());
             }
             Some(SessionLink::Program(linked)) => match linked.nodes.last() {
                 Some(root) => Provider::Program(&linked.program, *root),
@@ -121,7 +122,7 @@ pub(super) fn resolve(
         .imports()
         .map(|import| {
             let (from, name, wanted) = (import.module(), import.name(), import.ty());
-            let said = || (from.to_owned(), name.to_owned(), matching::describe(&wanted));
+            let said = || (shorten(from), shorten(name), shorten(&matching::describe(&wanted)));
             let Some(provider) = providers.get(from) else {
                 let (module, name, expected) = said();
                 return Err(SessionLinkError::NoSource { module, name, expected }.into());
@@ -134,7 +135,7 @@ pub(super) fn resolve(
                 return Ok(source);
             }
             let ((module, name, expected), from) = (said(), provider.to_string());
-            let found = matching::describe_live(&found, size);
+            let found = shorten(&matching::describe_live(&found, size));
             Err(SessionLinkError::Mismatch { module, name, expected, found, from }.into())
         })
         .collect()

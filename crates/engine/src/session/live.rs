@@ -18,7 +18,7 @@ use crate::call::CallError;
 use crate::config::SessionLimits;
 use crate::failure;
 use crate::limiter::Limiter;
-use crate::outcome::{Failure, Usage};
+use crate::outcome::{Failure, Usage, shorten};
 use crate::program::{Instantiate, Node};
 use crate::store::{self, SessionIsOver, State};
 use crate::value::placeholder;
@@ -322,5 +322,5 @@ fn missing() -> wasmtime::Error {
 }
 
 fn unknown(kind: &'static str, name: &str) -> SessionError {
-    SessionError::UnknownExport { name: name.to_owned(), kind }
+    SessionError::UnknownExport { name: shorten(name), kind }
 }

@@ -134,6 +134,8 @@ fn reserves_digests_and_peer_ids() {
         "sha256",
         "sha512",
         "blake3",
+        "SHA256",
+        "Sha512",
         "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA",
         "16Uiu2HAm9ZqkZgVz8h3pHvyzxZKm6kKQwXqWsvqhX8mCyzpqPZ7y",
         "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N",

@@ -27,7 +27,7 @@ pub(crate) struct CallFunctionRequest<'a> {
     /// One value for each parameter, or `{"utf8": TEXT}` or `{"base64": TEXT}` for two: the address
     /// and the length of bytes in space that the module's own allocator gives.
     #[serde(borrow, default, deserialize_with = "short_list")]
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<serde_json::Value>, max_items = 1000)]
     params: Vec<&'a RawValue>,
     /// What is put into memories before the call and taken out after it.
     #[serde(borrow, default)]
@@ -107,7 +107,7 @@ pub(crate) struct CallRequest<'a> {
     /// One value for each parameter, or `{"utf8": TEXT}` or `{"base64": TEXT}` for two: the address
     /// and the length of bytes in space that the module's own allocator gives.
     #[serde(borrow, default, deserialize_with = "short_list")]
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<serde_json::Value>, max_items = 1000)]
     params: Vec<&'a RawValue>,
     /// What is put into memories before the call and taken out after it.
     #[serde(borrow, default)]
@@ -149,7 +149,7 @@ pub(crate) struct CallAnswer<'a> {
     /// `ok`
     outcome: &'static str,
     /// One value for each result.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<serde_json::Value>)]
     results: &'a RawValue,
     /// What was read from memories, if anything was to be.
     #[serde(skip_serializing_if = "Option::is_none")]

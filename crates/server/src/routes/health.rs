@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use wasm_exec::Confinement;
 
 use crate::app::App;
+use crate::metrics::Held;
 use crate::problem::{Code, Problem};
 use crate::reply::{self, Handled, Reply};
 
@@ -77,5 +78,6 @@ pub(crate) async fn get_readiness(State(app): State<App>) -> Handled {
 pub(crate) async fn get_metrics(State(app): State<App>) -> Reply {
     const FORMAT: HeaderValue =
         HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-    reply::content(FORMAT, app.metrics.text(&app.exec.statistics()))
+    let held = Held { body_bytes: app.bodies.held_bytes(), answer_bytes: app.answers.held_bytes() };
+    reply::content(FORMAT, app.metrics.text(&app.exec.statistics(), held))
 }

@@ -34,7 +34,8 @@ pub(crate) struct ModuleList {
     get, path = "/v1/modules", tag = "modules",
     params(
         ("prefix" = Option<String>, Query, description = "Only names that begin with this"),
-        ("limit" = Option<u64>, Query, description = "1 to 1000 a page, 100 if nothing is said"),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000,
+            description = "How many a page, 100 if nothing is said"),
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
         ("unnamed" = Option<bool>, Query, description = "List those without a name instead"),
     ),
@@ -71,9 +72,9 @@ pub(crate) async fn get_module(
 
 /// Register a module under a name
 #[utoipa::path(
-    put, path = "/v1/modules/{name}", tag = "modules",
+    put, path = "/v1/modules/{module}", tag = "modules",
     params(
-        ("name" = String, Path, description = "`[namespace:]label[@version]`"),
+        ("module" = String, Path, description = "The name, taken literally: `[namespace:]label[@version]`"),
         ("link" = Option<Vec<String>>, Query,
             description = "`IMPORT=MODULE`, repeatable: what satisfies the imports from IMPORT"),
     ),

@@ -43,7 +43,7 @@ pub(crate) struct RunRequest<'a> {
     /// `{"base64": TEXT}` for two: the address and the length of bytes in space that the module's own
     /// allocator gives.
     #[serde(borrow, default, deserialize_with = "short_list")]
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<serde_json::Value>, max_items = 1000)]
     params: Vec<&'a RawValue>,
     /// What is put into memories before the call and taken out after it.
     #[serde(borrow, default)]
@@ -51,6 +51,7 @@ pub(crate) struct RunRequest<'a> {
     memory: Option<Box<Strict<MemoryRequest<'a>>>>,
     /// Names of registered modules that satisfy imports.
     #[serde(default, deserialize_with = "short_list")]
+    #[schema(max_items = 1000)]
     host_modules: Vec<String>,
 }
 
@@ -77,6 +78,7 @@ pub(crate) struct RegisterRequest<'a> {
     wat: Option<Text<'a>>,
     /// Names of registered modules that satisfy imports.
     #[serde(default, deserialize_with = "short_list")]
+    #[schema(max_items = 1000)]
     host_modules: Vec<String>,
 }
 
@@ -96,7 +98,7 @@ pub(crate) struct ExecuteRequest<'a> {
     /// `{"base64": TEXT}` for two: the address and the length of bytes in space that the module's own
     /// allocator gives.
     #[serde(borrow, default, deserialize_with = "short_list")]
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<serde_json::Value>, max_items = 1000)]
     params: Vec<&'a RawValue>,
     /// What is put into memories before the call and taken out after it.
     #[serde(borrow, default)]

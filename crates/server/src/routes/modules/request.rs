@@ -106,7 +106,7 @@ pub(crate) struct RegisterModule<'a> {
     wat: Option<Text<'a>>,
     /// Import module → name or digest of a registered module.
     #[serde(default)]
-    #[schema(value_type = Option<std::collections::HashMap<String, String>>)]
+    #[schema(value_type = std::collections::HashMap<String, String>)]
     links: LinkMap,
 }
 
