@@ -24,8 +24,22 @@ WAT = st.one_of(
     st.text(st.characters(codec="utf-8"), max_size=200),
 ).map(lambda text: text.encode())
 
+LINES = st.lists(
+    st.one_of(
+        st.sampled_from([b"[2]", b'{"params":[2]}', b'{"params":[2],"limits":{"timeout_ms":5}}', b"[", b""]),
+        st.binary(max_size=50),
+    ),
+    max_size=20,
+).map(b"\n".join)
+
 schemathesis.openapi.media_type("application/wasm", WASM)
 schemathesis.openapi.media_type("text/wat", WAT)
+schemathesis.openapi.media_type("application/x-ndjson", LINES)
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines(context, value):
+    return value.encode() if isinstance(value, str) else value
 
 
 @schemathesis.deserializer("application/wasm")
@@ -37,6 +51,8 @@ def with_integers(value):
     """JSON Schema takes 2.0 for an integer, and the API, as it says, only what is written as one."""
     if isinstance(value, dict):
         return {name: with_integers(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [with_integers(element) for element in value]
     if isinstance(value, float) and value.is_integer() and abs(value) <= 1 << 64:
         return int(value)
     return value
@@ -48,8 +64,9 @@ def map_case(context, case):
     meta = case.meta
     if meta is None or meta.generation.mode is not schemathesis.GenerationMode.POSITIVE:
         return case
-    if isinstance(case.body, dict) and "limits" in case.body:
-        case.body["limits"] = with_integers(case.body["limits"])
+    for member in ("limits", "idle_timeout_ms", "memory"):
+        if isinstance(case.body, dict) and member in case.body:
+            case.body[member] = with_integers(case.body[member])
     # Where one request follows from another, it is asked for what that one made.
     if meta.phase.name == "stateful":
         return case

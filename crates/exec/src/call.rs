@@ -22,7 +22,7 @@ use crate::values::{self, InvalidParams, Params, Style};
 const TYPICAL_RESULTS: usize = 64;
 
 /// What happens rarely on the way of a call, kept out of the call's own future and code.
-type Rare<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub(crate) type Rare<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A call as it is asked for.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 use wasm_exec_engine::{ClientKey, Profile, Turn};
 use wasm_exec_registry::Digest;
 
-use crate::call::{Answer, Called, answer, cannot_call, unknown_function};
+use crate::call::{Answer, Called, Rare, answer, cannot_call, unknown_function};
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::limits::RequestedLimits;
@@ -74,9 +74,10 @@ impl Callee {
         limits: &RequestedLimits,
     ) -> Result<Answer, Error> {
         let granted = self.exec.limits().grant(limits)?;
-        let ready = match granted.call.fuel {
-            None => &self.fast,
-            Some(_) => self.metered(turn).await?,
+        let ready = match (granted.call.fuel, self.metered.get()) {
+            (None, _) => &self.fast,
+            (Some(_), Some(metered)) => metered,
+            (Some(_), None) => self.load_metered(turn).await?,
         };
         let function = ready
             .program
@@ -98,14 +99,16 @@ impl Callee {
         Ok(answer(outcome, ready, &granted, Style::Plain))
     }
 
-    async fn metered(&self, turn: &mut Turn) -> Result<&Arc<ReadyProgram>, Error> {
-        if let Some(ready) = self.metered.get() {
-            return Ok(ready);
-        }
+    /// Makes the program of metered calls ready. It is rare and large, so it is kept out of a call's
+    /// future and code.
+    #[cold]
+    fn load_metered<'a>(
+        &'a self,
+        turn: &mut Turn,
+    ) -> Rare<'a, Result<&'a Arc<ReadyProgram>, Error>> {
         // Compiling takes long, and nobody is to wait for that.
         turn.end();
         let load = || self.exec.program(self.fast.digest, Profile::Metered, self.client);
-        // Boxed, since it is rare and large.
-        Box::pin(self.metered.get_or_try_init(load)).await
+        Box::pin(self.metered.get_or_try_init(load))
     }
 }

@@ -28,7 +28,7 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::problem::{Code, Problem};
 use crate::reply::Handled;
-pub(crate) use source::MAXIMUM_LINKS;
+pub(crate) use source::{MAXIMUM_ELEMENTS, MAXIMUM_LINKS};
 
 macro_rules! routes {
     ($($variant:ident $name:literal,)*) => {

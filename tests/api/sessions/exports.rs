@@ -135,7 +135,7 @@ async fn bytes_that_are_not_in_the_memory_are_refused_and_none_is_written() {
         refused.problem(400, "invalid-request").says(&["query"]);
     }
     let refused = session.put(&format!("{memory}?length=3")).content(OCTETS, "xy").await;
-    refused.problem(400, "invalid-request").says(&["2 bytes"]);
+    refused.problem(422, "invalid-memory-range").says(&["2 bytes"]);
     for content_type in ["application/json", "text/plain"] {
         let refused = session.put(memory).content(content_type, "xy").await;
         refused.problem(415, "unsupported-media-type");

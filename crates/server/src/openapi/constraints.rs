@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::routes::MAXIMUM_LINKS;
+use crate::routes::{MAXIMUM_ELEMENTS, MAXIMUM_LINKS};
 
 /// Pairs of hex digits.
 const HEX: &str = "^([0-9A-Fa-f]{2})*$";
@@ -33,12 +33,19 @@ const UNREADABLE_HEADS: [(&str, &str); 2] = [
 const LARGEST: u64 = (1 << 53) - 1;
 
 /// The members of which exactly one brings the Wasm, by schema.
-const SOURCES: [(&str, &[&str]); 4] = [
+const SOURCES: [(&str, &[&str]); 5] = [
     ("RunRequest", &["wasm_hex", "wasm_base64", "wat"]),
     ("RegisterRequest", &["wasm_hex", "wasm_base64", "wat"]),
     ("RegisterModule", &["wasm_hex", "wasm_base64", "wat"]),
     ("CallRequest", &["module", "wasm_hex", "wasm_base64", "wat"]),
+    ("CreateInstance", &["module", "wasm_hex", "wasm_base64", "wat"]),
 ];
+
+/// What a call with an empty body is, which these take.
+const EMPTY_BODIES: [&str; 3] = ["call_function", "call_instance", "create_session"];
+
+/// The members of which exactly one brings the bytes that are put into a memory.
+const WRITTEN: [&str; 2] = ["utf8", "base64"];
 
 /// Adds all of it to the document.
 pub(super) fn add(document: &mut Value) {
@@ -53,8 +60,24 @@ pub(super) fn add(document: &mut Value) {
             properties["links"]["maxProperties"] = MAXIMUM_LINKS.into();
         }
     }
-    for limit in properties(&mut schemas["CallLimits"]) {
-        limit["maximum"] = LARGEST.into();
+    // Links are of Wasm that is sent along.
+    schemas["CallRequest"]["oneOf"][0]["properties"]["links"] = json!({ "type": "null" });
+    schemas["InstanceLink"]["oneOf"] = json!([
+        { "$ref": "#/components/schemas/LinkedInstance" },
+        { "type": "string", "description": "The name or digest of a registered module." },
+    ]);
+    let write = &mut schemas["MemoryWrite"];
+    write["oneOf"] = json!([only("utf8", &WRITTEN), only("base64", &WRITTEN)]);
+    write["properties"]["base64"]["pattern"] = BASE64.into();
+    schemas["ResultIndex"]["properties"]["result"]["maximum"] = LARGEST.into();
+    for list in ["read", "write"] {
+        schemas["MemoryRequest"]["properties"][list]["maxItems"] = MAXIMUM_ELEMENTS.into();
+    }
+    for limits in ["CallLimits", "SessionLimits", "SessionCallLimits", "CreateSession"] {
+        for limit in properties(&mut schemas[limits]).filter(|limit| limit.get("minimum").is_some())
+        {
+            limit["maximum"] = LARGEST.into();
+        }
     }
     for path in document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut) {
         for operation in path.as_object_mut().into_iter().flat_map(Map::values_mut) {
@@ -72,12 +95,7 @@ fn only(member: &str, members: &[&str]) -> Value {
             ((*name).to_owned(), json!({ "type": ty }))
         })
         .collect();
-    let mut alternative = json!({ "required": [member], "properties": properties });
-    // Links are of Wasm that is sent along.
-    if member == "module" {
-        alternative["properties"]["links"] = json!({ "type": "null" });
-    }
-    alternative
+    json!({ "required": [member], "properties": properties })
 }
 
 fn properties(schema: &mut Value) -> impl Iterator<Item = &mut Value> {
@@ -85,6 +103,10 @@ fn properties(schema: &mut Value) -> impl Iterator<Item = &mut Value> {
 }
 
 fn add_to_operation(operation: &mut Value) {
+    let id = operation["operationId"].as_str();
+    if id.is_some_and(|id| EMPTY_BODIES.contains(&id)) {
+        operation["requestBody"]["required"] = false.into();
+    }
     let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
     for parameter in parameters.into_iter().flatten() {
         match parameter["name"].as_str() {

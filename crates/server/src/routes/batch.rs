@@ -30,8 +30,8 @@ const JSON_LINES: &str = "application/x-ndjson";
     ),
     request_body(
         content = String, content_type = "application/x-ndjson",
-        description = "Lines of JSON: `params` arrays, or bodies of single calls (`CallFunctionRequest`)",
-        example = "[2]\n{\"params\":[3],\"limits\":{\"timeout_ms\":50}}\n",
+        description = "Lines of JSON: `params` arrays such as `[2]`, or bodies of single calls \
+            (`CallFunctionRequest`)",
     ),
     responses((
         status = 200, content_type = "application/x-ndjson", body = BatchAnswer<'static>,

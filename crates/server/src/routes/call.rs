@@ -1,5 +1,7 @@
 //! Calling functions: `POST /v1/modules/{module}/functions/{function}` and `POST /v1/call`.
 
+use std::io::Write;
+
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -361,11 +363,12 @@ pub(crate) fn write_line(
     line: u64,
     text: &mut Vec<u8>,
 ) -> Result<(), Problem> {
-    let answer = BatchAnswer { answer: CallAnswer::of(results, memory, usage, module)?, line };
-    serde_json::to_writer(&mut *text, &answer)
-        .map_err(|error| Problem::new(Code::Internal, "internal error").because(error))?;
-    text.push(b'\n');
-    Ok(())
+    // What `BatchAnswer` says, but a flattened struct takes twice as long to write.
+    let answer = CallAnswer::of(results, memory, usage, module)?;
+    let written = serde_json::to_writer(&mut *text, &answer).map_err(std::io::Error::from);
+    text.pop();
+    let written = written.and_then(|()| writeln!(text, ",\"line\":{line}}}"));
+    written.map_err(|error| Problem::new(Code::Internal, "internal error").because(error))
 }
 
 /// Makes a call as its caller may, and counts its time.

@@ -55,7 +55,7 @@ pub(crate) fn exactly_one<'a>(
 
 /// How many elements a list in a request may have. WebAssembly functions have at most 1,000
 /// parameters.
-const MAXIMUM_ELEMENTS: usize = 1000;
+pub(crate) const MAXIMUM_ELEMENTS: usize = 1000;
 
 /// Reads a list, and refuses it once it is too long instead of collecting millions of elements.
 pub(crate) fn short_list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>

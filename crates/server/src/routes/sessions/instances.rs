@@ -50,7 +50,7 @@ pub(crate) struct CreateInstance<'a> {
     /// satisfied by the session's instance of that name.
     #[serde(default)]
     #[schema(value_type = Option<std::collections::HashMap<String, Link>>)]
-    links: LinkMap<Link>,
+    links: Option<LinkMap<Link>>,
 }
 
 /// What satisfies the imports of one import module.
@@ -143,7 +143,8 @@ pub(crate) async fn create_instance(
             return Err(Problem::invalid_request(detail));
         }
     };
-    let links = request.links.0.into_iter().map(|(import, link)| (import, link.into())).collect();
+    let links = request.links.map(|links| links.0).unwrap_or_default();
+    let links = links.into_iter().map(|(import, link)| (import, link.into())).collect();
     let name = &*request.name.0;
     let owned = Owned::new(&caller, &id);
     let new = InstanceRequest { name, module, links, client: caller.client() };

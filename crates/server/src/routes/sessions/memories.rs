@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::body::{self, ContentType};
 use crate::caller::Caller;
 use crate::negotiation::accepts;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::reply::{self, Handled};
 
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -161,7 +161,7 @@ async fn put(
     let found = body.bytes.len() as u64;
     if length.is_some_and(|length| length != found) {
         let detail = format!("query: length: the body has {found} bytes");
-        return Err(Problem::invalid_request(detail));
+        return Err(Problem::new(Code::InvalidMemoryRange, detail));
     }
     let owned = Owned::new(caller, place.id);
     let part = MemoryPart { instance: place.instance, memory: place.memory, offset };
