@@ -667,3 +667,18 @@ async fn lines_wait_for_the_rate_of_their_key() {
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == Some("ok")).count(), 2);
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == Some("rate-limited")).count(), 2);
 }
+
+#[tokio::test]
+async fn answers_that_have_no_room_say_so_whether_their_calls_failed_or_not() {
+    const READ: &str =
+        r#"{"memory":{"read":[{"offset":0,"length":1000000}]},"limits":{"output_bytes":4000000}}"#;
+    let server = with(|setup| setup.server.answers_bytes = 1 << 20).await;
+    let wat = r#"(module (memory (export "memory") 16)
+        (func (export "fails") unreachable) (func (export "returns")))"#;
+    server.put("/v1/modules/remembers").wat(wat).await.created();
+    for function in ["fails", "returns"] {
+        let path = format!("/v1/modules/remembers/functions/{function}/batch");
+        let answered = answers(batch(&server, &path, format!("{READ}\n")).await);
+        are(&answered, &[json!({ "code": "overloaded", "status": 503 })]);
+    }
+}

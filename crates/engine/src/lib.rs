@@ -129,6 +129,9 @@ pub struct Engine {
     /// Calls that turned out to be long. Their places are as many again, so that what they have done
     /// already need not wait behind what has not begun.
     prolonged_calls: Admission,
+    /// Calls in turns, which wait for as long as it takes: half as many as may be long, so that they
+    /// leave places of each kind to others whatever they turn out to be.
+    turns: Admission,
     guests: Arc<GuestMemory>,
     /// What all sessions have together.
     all_sessions: SessionShare,
@@ -252,6 +255,7 @@ impl Engine {
             calls: Admission::new(calls.max(1), queue(&config)),
             long_calls: Admission::new(long_calls(calls), queue(&config)),
             prolonged_calls: Admission::new(long_calls(calls), queue(&config)),
+            turns: Admission::new((long_calls(calls) / 2).max(1), queue(&config)),
             all_sessions: SessionShare::of_all(&guests),
             guests,
             reads: ReadRoom::new(),

@@ -208,7 +208,6 @@ impl Limiter {
         let free = self.memory.limit.saturating_sub(self.memory.used);
         let free = free.saturating_sub(host.load(Ordering::Relaxed));
         if bytes > free || self.guests.take(bytes).is_err() {
-            self.memory.refused = true;
             return Err(NoRoom);
         }
         host.fetch_add(bytes, Ordering::Relaxed);
@@ -216,11 +215,22 @@ impl Limiter {
         Ok(HostRoom { own, guests, bytes })
     }
 
+    /// A host value has no room, also after garbage was collected.
+    pub(crate) fn refuse_host(&mut self) {
+        self.memory.refused = true;
+    }
+
     /// Takes memory of all guests for instances and code, until this is dropped.
     pub(crate) fn take_overhead(&mut self, bytes: usize) -> Result<(), Exhausted> {
         self.guests.take(bytes)?;
         self.overhead += bytes;
         Ok(())
+    }
+
+    /// Gives back what was taken for an instance that is not made.
+    pub(crate) fn give_overhead(&mut self, bytes: usize) {
+        self.overhead -= bytes;
+        self.guests.give(bytes);
     }
 
     fn held_by_host(&self) -> usize {

@@ -17,8 +17,8 @@ use crate::{Asked, Engine, Needs, Rare, Running, poll_once};
 /// clock that interrupts them. It is taken with the first call, and kept until [`end`](Self::end).
 ///
 /// Whoever has a turn waits for places for as long as it takes, outside of the queue that is bounded
-/// and whose calls are refused after a while. So turns have to be few, and each is to be ended soon
-/// and before anything else is waited for.
+/// and whose calls are refused after a while. So all turns together have few places, and each is to
+/// be ended soon and before anything else is waited for.
 #[derive(Debug, Default)]
 pub struct Turn {
     held: Option<Arc<Held>>,
@@ -30,6 +30,8 @@ struct Held {
     profile: Profile,
     _ticking: Ticking,
     _place: Place,
+    /// One of those that all turns have together.
+    _turn: Place,
 }
 
 impl Turn {
@@ -67,7 +69,10 @@ impl Engine {
         let asked = Asked { program, function, params, limits, access };
         if needs.long || running.asks(needs.slots) {
             turn.end();
-            let call: Rare<'_, _> = Box::pin(self.call_as(asked, needs, Patience::Endless));
+            let call: Rare<'_, _> = Box::pin(async move {
+                let _turn = self.turns.enter_with(1, Patience::Endless).await?;
+                self.call_as(asked, needs, Patience::Endless).await
+            });
             return call.await;
         }
         let held = match turn.of(program.profile) {
@@ -99,9 +104,11 @@ impl Engine {
     ) -> Result<Arc<Held>, CallError> {
         // Before it waits, since what it holds is of the other profile.
         turn.end();
+        let of_turns = self.turns.enter_with(1, Patience::Endless).await?;
         let place = self.calls.enter_with(1, Patience::Endless).await?;
-        let held =
-            Arc::new(Held { profile, _ticking: running.ticker.keep_ticking(), _place: place });
+        let ticking = running.ticker.keep_ticking();
+        let held = Held { profile, _ticking: ticking, _place: place, _turn: of_turns };
+        let held = Arc::new(held);
         turn.held = Some(Arc::clone(&held));
         Ok(held)
     }

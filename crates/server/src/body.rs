@@ -302,10 +302,14 @@ pub(crate) fn unsupported(headers: &HeaderMap, accepted: &str) -> Problem {
 ///
 /// When it is broken or not of the shape, with line and column.
 pub(crate) fn json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
-    match bytes.len() > LARGE_JSON {
-        // Another thread serves the other requests of this one meanwhile.
-        true => tokio::task::block_in_place(|| json_now(bytes)),
-        false => json_now(bytes),
+    beside_others(bytes, || json_now(bytes))
+}
+
+/// Reads a text, while another thread serves the other requests of this one if it is large.
+pub(crate) fn beside_others<T>(text: &[u8], read: impl FnOnce() -> T) -> T {
+    match text.len() > LARGE_JSON {
+        true => tokio::task::block_in_place(read),
+        false => read(),
     }
 }
 

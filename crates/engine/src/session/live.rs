@@ -114,8 +114,10 @@ impl Live {
         let memories = checked("memories", self.memories + needs.memories)?;
         let limiter = self.store.data_mut().limiter_mut();
         limiter.take_overhead(needs.bytes).map_err(|_| SessionError::Overloaded)?;
-        let mapped = self.mappings.take(needs.modules, needs.memories);
-        mapped.map_err(|_| SessionError::Overloaded)?;
+        if self.mappings.take(needs.modules, needs.memories).is_err() {
+            limiter.give_overhead(needs.bytes);
+            return Err(SessionError::Overloaded);
+        }
         (self.instances, self.memories) = (instances, memories);
         Ok(())
     }

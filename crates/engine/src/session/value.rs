@@ -78,7 +78,8 @@ async fn new_extern(
         Err(_) => {
             // What no guest can reach any more may still have its room.
             store.gc_async(None).await?;
-            store.data_mut().limiter_mut().take_host(bytes)?
+            let limiter = store.data_mut().limiter_mut();
+            limiter.take_host(bytes).inspect_err(|_| limiter.refuse_host())?
         }
     };
     ExternRef::new_async(store, HostValue { text: Arc::clone(text), _room: room }).await

@@ -152,10 +152,7 @@ impl<'a> Output<'a> {
         let kept = written.and_then(|()| self.keep(start));
         match kept {
             Ok(()) => self.succeeded += 1,
-            Err(problem) => {
-                self.text.truncate(start);
-                self.refuse(line, problem);
-            }
+            Err(problem) => self.refuse(line, problem, start),
         }
     }
 
@@ -173,10 +170,19 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    fn refuse(&mut self, line: u64, problem: Problem) {
-        let outcome = problem.code.as_str();
+    /// Writes a problem in place of what is there from `start` on. It can be large as well: it has what
+    /// was read from memories, too.
+    fn refuse(&mut self, line: u64, problem: Problem, start: usize) {
+        let mut outcome = problem.code.as_str();
+        self.text.truncate(start);
+        let mut cause = problem.write_line(line, &mut self.text);
+        if let Err(full) = self.keep(start) {
+            outcome = full.code.as_str();
+            self.text.truncate(start);
+            cause = full.write_line(line, &mut self.text);
+        }
         self.batch.app.metrics.answered_lines(outcome, 1);
-        if let Some(cause) = problem.write_line(line, &mut self.text) {
+        if let Some(cause) = cause {
             let request_id = self.batch.request_id.to_str().unwrap_or_default();
             tracing::warn!(line, outcome, request_id, cause, "a line of a batch failed");
         }

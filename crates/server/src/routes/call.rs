@@ -54,7 +54,8 @@ impl<'a> CallFunctionRequest<'a> {
     pub(crate) fn of_line(line: &'a [u8]) -> Result<Self, Problem> {
         match line.trim_ascii_start().first() {
             Some(b'[') => {
-                let params = serde_json::from_slice::<Params<'_>>(line);
+                let params = || serde_json::from_slice::<Params<'_>>(line);
+                let params = body::beside_others(line, params);
                 let params =
                     params.map_err(|error| Problem::invalid_request(format!("JSON: {error}")))?;
                 Ok(Self { params: params.0, ..Self::default() })

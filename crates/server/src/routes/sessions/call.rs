@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use wasm_exec::SessionCall;
 
-use super::request::{Owned, Segments, read, read_optional};
+use super::request::{Owned, Segments, has_ended, read, read_optional};
 use crate::app::App;
 use crate::body::{self, Strict};
 use crate::caller::Caller;
@@ -140,7 +140,11 @@ async fn call(app: &App, caller: &Caller, id: &str, call: SessionCall<'_>) -> Ha
     let owned = Owned::new(caller, id);
     let meter = caller.begin_call();
     let answer = caller.exec(app).call_session(owned.session(), call).await;
-    let usage = answer.as_ref().ok().and_then(|answer| answer.usage);
-    meter.end(usage.map(|usage| usage.wall));
+    match &answer {
+        // It may have run until then: the meter counts the time that has passed.
+        Err(error) if has_ended(error) => drop(meter),
+        Err(_) => meter.end(None),
+        Ok(answer) => meter.end(answer.usage.map(|usage| usage.wall)),
+    }
     answered(answer?)
 }

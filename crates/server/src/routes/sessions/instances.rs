@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 use wasm_exec::{InstanceLink, InstanceModule, InstanceRequest};
 
-use super::request::{Owned, Segments, read};
+use super::request::{Owned, Segments, has_ended, read};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::negotiation::accepts;
@@ -150,8 +150,12 @@ pub(crate) async fn create_instance(
     let new = InstanceRequest { name, module, links, client: caller.client() };
     let meter = caller.begin_call();
     let made = caller.exec(&app).instantiate(owned.session(), new).await;
-    let usage = made.as_ref().ok().and_then(|made| made.usage);
-    meter.end(usage.map(|usage| usage.wall));
+    match &made {
+        // It may have run until then: the meter counts the time that has passed.
+        Err(error) if has_ended(error) => drop(meter),
+        Err(_) => meter.end(None),
+        Ok(made) => meter.end(made.usage.map(|usage| usage.wall)),
+    }
     let made = made?;
     match made.result {
         Ok(exports) => {

@@ -6,7 +6,7 @@ use axum::extract::{FromRequestParts, Path};
 use http::HeaderMap;
 use http::request::Parts;
 use serde::Deserialize;
-use wasm_exec::{SessionOwner, SessionRef};
+use wasm_exec::{Error, SessionError, SessionOwner, SessionRef};
 
 use crate::body::{self, ContentType};
 use crate::caller::Caller;
@@ -112,4 +112,9 @@ impl Query {
             }
         }
     }
+}
+
+/// Whether a session has ended before what was asked of it was done.
+pub(super) fn has_ended(error: &Error) -> bool {
+    matches!(error, Error::Session(error) if matches!(**error, SessionError::Ended(_)))
 }
