@@ -69,7 +69,10 @@ impl Worker {
 
     /// Whether it has ended, though nobody may have taken notice yet.
     fn has_ended(self) -> bool {
-        self.figures().is_none_or(|figures| figures[0] == "Z")
+        // The first thread may end before the others, and the process only with the last of them.
+        let threads =
+            || std::fs::read_dir(format!("/proc/{}/task", self.0)).map_or(0, Iterator::count);
+        self.figures().is_none_or(|figures| figures[0] == "Z" && threads() <= 1)
     }
 
     /// Processor time, in the kernel's ticks.
