@@ -587,9 +587,12 @@ async fn lines_wait_for_places_that_others_have() {
     .await;
     let body = json!({ "limits": { "timeout_ms": 3_600_000 } });
     let call = server.post("/v1/modules/unruly/functions/loop").json(body);
-    let hog = tokio::spawn(async move { call.await });
-    let light = || server.post("/v1/modules/unruly/functions/fine");
-    eventually("the place is taken", async || (light().await.status == 503).then_some(())).await;
+    let hog = tokio::spawn(call.into_future());
+    eventually("the place is taken", async || {
+        let metrics = server.get("/metrics").await.has_status(200);
+        metrics.text().lines().any(|line| line == "wasm_exec_running_calls 1").then_some(())
+    })
+    .await;
     let (lines, mut answers) = begin(&server, Version::Http1, DOUBLES).await;
     lines.send("[0]\n[1]\n").await;
     drop(lines);
