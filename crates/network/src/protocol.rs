@@ -1,0 +1,111 @@
+//! What nodes say to each other about records, as requests and answers in CBOR.
+//!
+//! Every list has a longest length, which whoever sends keeps to and whoever receives checks.
+//! Records travel as their signed bytes, so that whoever passes one on passes on the signature.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::Key;
+
+/// The protocol's name. Nodes that do not speak it have nothing to say to each other.
+pub(crate) const STORE_PROTOCOL: &str = "/wasm-exec/store/1";
+
+/// The most keys in one request.
+pub(crate) const MAX_KEYS: usize = 64;
+
+/// The most records in one message: as many as keys can be asked for.
+pub(crate) const MAX_RECORDS: usize = MAX_KEYS;
+
+/// Parts that the key space is compared by: one for each first byte of a key.
+pub(crate) const PARTS: usize = 256;
+
+/// The most parts that one request asks for.
+pub(crate) const MAX_PARTS: usize = 8;
+
+/// The most entries of one part that are told.
+pub(crate) const MAX_ENTRIES: usize = 4096;
+
+/// The most bytes of a request: a full [`Request::Announce`], and some.
+pub(crate) const MAX_REQUEST_BYTES: u64 = 256 << 10;
+
+/// The most bytes of an answer: [`MAX_PARTS`] full parts of 72 bytes an entry, and some.
+pub(crate) const MAX_RESPONSE_BYTES: u64 = 3 << 20;
+
+/// What one node asks another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// Keep this record and all that it names, durably. Answered by a [`Receipt`], after what is
+    /// missing has been fetched, from whoever asks or from others.
+    Store(Bytes),
+    /// Here are records that are new to me. Answered by [`Response::Heard`].
+    Announce(Vec<Bytes>),
+    /// Which records are there under these keys, of names or of claims? At most [`MAX_KEYS`].
+    Find(Vec<Key>),
+    /// Of which of these records do you keep the content? At most [`MAX_KEYS`].
+    Holds(Vec<Key>),
+    /// What sums up the records you know of, part by part?
+    Summary,
+    /// Which records do you know of in these parts? At most [`MAX_PARTS`].
+    Parts(Vec<u8>),
+}
+
+/// What it is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Response {
+    /// To [`Request::Store`].
+    Receipt(Receipt),
+    /// To [`Request::Announce`].
+    Heard,
+    /// To [`Request::Find`]: at most [`MAX_RECORDS`].
+    Records(Vec<Bytes>),
+    /// To [`Request::Holds`]: those of the keys.
+    Held(Vec<Key>),
+    /// To [`Request::Summary`]: a fingerprint for each of [`PARTS`] parts.
+    Summary(Vec<Key>),
+    /// To [`Request::Parts`]: for each part that was asked for, its entries.
+    Parts(Vec<Vec<Entry>>),
+    /// The request was not one that a node of this version makes, or too much.
+    Refused(Refusal),
+}
+
+/// A record that a node knows of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// The record's key.
+    pub(crate) key: Key,
+    /// The hash of its signed bytes.
+    pub(crate) hash: Key,
+}
+
+/// What became of a record that a node was asked to keep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Receipt {
+    /// The record and all that it names are on the node's disk.
+    Stored,
+    /// The node has this record, which supersedes it.
+    Newer(Bytes),
+    /// It is not kept.
+    Refused(Refusal),
+}
+
+/// Why a node does not do what it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Refusal {
+    /// The request or the record is not valid.
+    Invalid,
+    /// It is of another network.
+    OtherNetwork,
+    /// It has expired, or comes from the future.
+    OutOfTime,
+    /// The owner, or the peer that asks, has as much here as it may have.
+    TooMuch,
+    /// There is no room on the disk.
+    Full,
+    /// The content could not be fetched, or is not what the record says.
+    NoContent,
+    /// Too many requests at once; later, perhaps.
+    Busy,
+    /// The storage failed.
+    Failed,
+}
