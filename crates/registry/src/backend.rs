@@ -99,6 +99,11 @@ impl Creation {
         Self { name, digest: manifest.digest(), manifest, wasm }
     }
 
+    /// The same module to be registered under another name, or under none.
+    pub fn under(self, name: Option<Name>) -> Self {
+        Self { name, ..self }
+    }
+
     /// The name to register it under; `None` keeps it under its digest alone.
     pub fn name(&self) -> Option<&Name> {
         self.name.as_ref()

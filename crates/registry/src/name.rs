@@ -67,6 +67,17 @@ impl Name {
         &self.text[..self.label_end]
     }
 
+    /// The name without its namespace: `utils@1.2.0` of `acme:utils@1.2.0`.
+    pub fn without_namespace(&self) -> Self {
+        let start = self.label_start;
+        Self {
+            text: self.text[start..].into(),
+            label_start: 0,
+            label_end: self.label_end - start,
+            version: self.version.clone(),
+        }
+    }
+
     /// The version, if it is one that a bare label may mean: a release, not a pre-release.
     pub(crate) fn release(&self) -> Option<&Version> {
         self.version().filter(|version| version.pre.is_empty())

@@ -3,6 +3,8 @@
 //! Each operation checks before it writes, so one that is refused leaves nothing in the
 //! transaction that it shares with others.
 
+use std::collections::HashSet;
+
 use redb::{MultimapTable, ReadableMultimapTable, ReadableTable, Table, WriteTransaction};
 
 use super::tables::{
@@ -11,7 +13,7 @@ use super::tables::{
     parse_name, time,
 };
 use crate::{
-    Creation, DeleteError, Digest, Holder, Holders, Manifest, Name, NameTakenReason, Reference,
+    Creation, DeleteError, Digest, Holder, Holders, Name, NameTakenReason, Reference,
     RegisterError, Registered, RegistryError, Row,
 };
 
@@ -76,32 +78,50 @@ impl<'t> Change<'t> {
         &mut self,
         creation: &Creation,
     ) -> Outcome<Result<Registered, RegisterError>> {
-        let digest = creation.digest();
-        if let Some(standing) = self.standing(creation)? {
+        self.create_closure(&[], creation)
+    }
+
+    /// Creates a module together with modules that it links to, all of which come before what links
+    /// to them. They are not registered for themselves, and those that nothing links to are left out.
+    fn create_closure(
+        &mut self,
+        dependencies: &[Creation],
+        root: &Creation,
+    ) -> Outcome<Result<Registered, RegisterError>> {
+        if let Some(standing) = self.standing(root)? {
             return Ok(standing);
         }
-        if let Some(refusal) = self.unknown_link(creation.manifest())? {
+        if let Some(refusal) = self.unknown_link(dependencies, root)? {
             return Ok(Err(refusal));
         }
-        self.add_content(creation)?;
-        match creation.name() {
+        for dependency in dependencies {
+            self.add_content(dependency)?;
+        }
+        self.add_content(root)?;
+        let digest = root.digest();
+        match root.name() {
             Some(name) => self.add_name(name, digest)?,
             None => {
                 let key = digest.to_string();
                 self.unnamed.insert(key.as_str(), self.now)?;
             }
         }
+        for dependency in dependencies.iter().rev() {
+            self.collect(dependency.digest())?;
+        }
         self.changes.any = true;
         self.registered(digest, true, self.now)
     }
 
-    /// Creates, and writes the rows unless the creation is refused.
+    /// Creates a module with what comes along that it links to, and writes the rows unless the creation
+    /// is refused.
     pub(super) fn create_with(
         &mut self,
+        dependencies: &[Creation],
         creation: &Creation,
         rows: &[Row],
     ) -> Outcome<Result<Registered, RegisterError>> {
-        let registered = self.create(creation)?;
+        let registered = self.create_closure(dependencies, creation)?;
         if registered.is_ok() {
             self.write(rows)?;
         }
@@ -167,14 +187,23 @@ impl<'t> Change<'t> {
         Ok(Some(name_taken(name, parse_name(text)?, reason)))
     }
 
-    fn unknown_link(&self, manifest: &Manifest) -> Outcome<Option<RegisterError>> {
-        for (import, digest) in &manifest.links {
-            if self.manifests.get(digest)?.is_none() {
-                return Ok(Some(RegisterError::UnknownLink {
-                    import: import.clone(),
-                    digest: *digest,
-                }));
+    /// The refusal of a closure in which a link goes to what neither is registered nor comes before.
+    fn unknown_link(
+        &self,
+        dependencies: &[Creation],
+        root: &Creation,
+    ) -> Outcome<Option<RegisterError>> {
+        let mut before = HashSet::new();
+        for creation in dependencies.iter().chain([root]) {
+            for (import, digest) in &creation.manifest().links {
+                if !before.contains(digest) && self.manifests.get(digest)?.is_none() {
+                    return Ok(Some(RegisterError::UnknownLink {
+                        import: import.clone(),
+                        digest: *digest,
+                    }));
+                }
             }
+            before.insert(creation.digest());
         }
         Ok(None)
     }

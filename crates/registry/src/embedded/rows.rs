@@ -9,6 +9,7 @@ use bytes::Bytes;
 use redb::TableError;
 
 use super::RedbBackend;
+use super::change::Change;
 use super::snapshot::Snapshot;
 use super::tables::{Outcome, ROWS};
 use crate::{Creation, DeleteError, MAX_PAGE, Reference, RegisterError, Registered, StorageError};
@@ -29,6 +30,18 @@ pub struct RowPage {
     pub rows: Vec<(Bytes, Bytes)>,
     /// After which key the next page starts; `None` on the last.
     pub next: Option<Bytes>,
+}
+
+impl Row {
+    /// The row holds this from now on.
+    pub fn set(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
+        Self { key: key.into(), value: Some(value.into()) }
+    }
+
+    /// There is no such row from now on.
+    pub fn unset(key: impl Into<Bytes>) -> Self {
+        Self { key: key.into(), value: None }
+    }
 }
 
 impl RedbBackend {
@@ -83,7 +96,27 @@ impl RedbBackend {
         rows: Vec<Row>,
     ) -> Result<Registered, RegisterError> {
         let bytes = creation.wasm().len() + size(&rows);
-        self.writer.submit(bytes, move |change| change.create_with(&creation, &rows)).await
+        self.writer.submit(bytes, move |change| change.create_with(&[], &creation, &rows)).await
+    }
+
+    /// Creates a module as [`create_with`](Self::create_with) does, together with those that it links to
+    /// and that are not registered: all in one transaction. `dependencies` come before what links to
+    /// them, and are kept for as long as that is; those that nothing links to are not.
+    ///
+    /// # Errors
+    ///
+    /// As [`RegisterError`] says; [`RegisterError::UnknownLink`] also for a link to what comes later.
+    pub async fn create_closure(
+        &self,
+        dependencies: Vec<Creation>,
+        creation: Creation,
+        rows: Vec<Row>,
+    ) -> Result<Registered, RegisterError> {
+        let modules = dependencies.iter().chain([&creation]);
+        let bytes = modules.map(|module| module.wasm().len()).sum::<usize>() + size(&rows);
+        let create =
+            move |change: &mut Change<'_>| change.create_with(&dependencies, &creation, &rows);
+        self.writer.submit(bytes, create).await
     }
 
     /// Deletes as [`Backend::delete`](crate::Backend::delete) does, and writes the rows in the same

@@ -196,3 +196,38 @@ proptest! {
         prop_assert_eq!(found, expected);
     }
 }
+
+#[tokio::test]
+async fn a_closure_is_created_at_once_and_kept_as_long_as_its_root() {
+    let backend = in_memory();
+    let leaf = Creation::new(None, [].into(), "leaf".into());
+    let middle = Creation::new(None, [("leaf".to_owned(), leaf.digest())].into(), "middle".into());
+    let stray = Creation::new(None, [].into(), "stray".into());
+    let name = format!("{OWNER}:root@1.0.0");
+    let links = [("middle".to_owned(), middle.digest())].into();
+    let root = Creation::new(Some(name.parse().unwrap()), links, "root".into());
+
+    // What comes later is not there, and nothing is kept of a closure that is refused.
+    let backwards = vec![middle.clone(), leaf.clone()];
+    let refused = backend.create_closure(backwards, root.clone(), vec![put("a", "1")]).await;
+    assert!(matches!(refused, Err(RegisterError::UnknownLink { .. })), "{refused:?}");
+    has(&backend, "a", None).await;
+    assert_eq!(backend.manifest(leaf.digest()).await.unwrap(), None);
+
+    let dependencies = vec![leaf.clone(), stray.clone(), middle.clone()];
+    let created = backend.create_closure(dependencies.clone(), root.clone(), vec![put("a", "1")]);
+    assert!(created.await.unwrap().created);
+    has(&backend, "a", Some("1")).await;
+    for module in [&leaf, &middle, &root] {
+        assert!(backend.manifest(module.digest()).await.unwrap().is_some());
+    }
+    assert_eq!(backend.manifest(stray.digest()).await.unwrap(), None, "nothing links to it");
+    assert!(!backend.has_blob(stray.manifest().wasm).await.unwrap());
+    let again = backend.create_closure(dependencies, root, Vec::new()).await.unwrap();
+    assert!(!again.created);
+
+    backend.delete(reference(&name)).await.unwrap();
+    for module in [&leaf, &middle] {
+        assert_eq!(backend.manifest(module.digest()).await.unwrap(), None);
+    }
+}
