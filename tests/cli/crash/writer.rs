@@ -68,15 +68,26 @@ impl Writer {
     ) -> Option<()> {
         let state = State::Answers(number);
         all.push(Expected { name: name.to_owned(), states: vec![State::Unknown, state] });
-        let answer = self.client.send("PUT", &format!("/v1/modules/{path}"), wat).ok()?;
+        let answer = self.send("PUT", path, wat)?;
         self.answered(&answer, 201, state, all.last_mut()?)
     }
 
     fn delete(&mut self, name: &str, all: &mut [Expected]) -> Option<()> {
         let expected = all.iter_mut().rfind(|expected| expected.name == name)?;
         expected.states.push(State::Unknown);
-        let answer = self.client.send("DELETE", &format!("/v1/modules/{name}"), "").ok()?;
+        let answer = self.send("DELETE", name, "")?;
         self.answered(&answer, 204, State::Unknown, expected)
+    }
+
+    /// Sends until there is a place for it, and `None` once the server is gone: on a slow machine so
+    /// many writers are more than it takes.
+    fn send(&mut self, method: &str, path: &str, body: &str) -> Option<Answer> {
+        loop {
+            let answer = self.client.send(method, &format!("/v1/modules/{path}"), body).ok()?;
+            if answer.status != 503 {
+                return Some(answer);
+            }
+        }
     }
 
     fn answered(
