@@ -9,6 +9,8 @@ mod config;
 mod inspect;
 mod keys;
 mod module_file;
+#[cfg(feature = "network")]
+mod peers;
 mod run;
 mod serve;
 mod settings;
@@ -22,6 +24,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use completions::CompletionsArgs;
 use inspect::InspectArgs;
 use keys::KeysArgs;
+#[cfg(feature = "network")]
+use peers::PeersArgs;
 use run::RunArgs;
 use settings::Options;
 
@@ -49,6 +53,9 @@ enum Command {
     Inspect(InspectArgs),
     /// Make, list and revoke API keys
     Keys(KeysArgs),
+    /// List the nodes that a running server is connected to
+    #[cfg(feature = "network")]
+    Peers(PeersArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Compile what the server that started this sends
@@ -76,6 +83,8 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Run(args)) => finish(run::execute(&args), 2),
         Some(Command::Inspect(args)) => finish(inspect::execute(&args), 1),
         Some(Command::Keys(args)) => finish(keys::execute(args), 1),
+        #[cfg(feature = "network")]
+        Some(Command::Peers(args)) => finish(peers::execute(&args), 1),
         Some(Command::Completions(args)) => finish(completions::execute(&args, Cli::command()), 1),
         Some(Command::CompileWorker) => finish(wasm_exec_engine::run_compile_worker(), 1),
     }

@@ -4,6 +4,8 @@
 //! requests. The first SIGTERM or SIGINT lets requests end, the second does not.
 
 mod log;
+#[cfg(feature = "network")]
+mod network;
 mod signals;
 
 use std::io::{self, Write};
@@ -16,11 +18,11 @@ use clap::ArgMatches;
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime;
-use wasm_exec::{Exec, StorageError};
+use wasm_exec::{Exec, NetworkStatus, StorageError};
 use wasm_exec_engine::{
     ArtifactStore, CompilerPlace, Confinement, Engine, EngineConfig, StartError, WorkerCommand,
 };
-use wasm_exec_registry::{DataDirectory, DataDirectoryError, RedbBackend, Registry};
+use wasm_exec_registry::{Backend, DataDirectory, DataDirectoryError, RedbBackend, Registry};
 use wasm_exec_server::{ApiKeys, BindError, KeyFileError, Server, TlsError, TlsIdentity};
 
 use super::settings::{Options, Settings, SettingsError};
@@ -72,6 +74,10 @@ pub(crate) enum ServeError {
     /// The registry in memory cannot be made.
     #[error("cannot make a registry in memory")]
     RegistryInMemory(#[source] StorageError),
+    /// The server cannot be a node of a network.
+    #[cfg(feature = "network")]
+    #[error(transparent)]
+    Node(#[from] network::NodeError),
     /// The place for compiled modules cannot be opened.
     #[error("cannot open the directory of compiled modules {}", path.display())]
     Artifacts {
@@ -118,11 +124,12 @@ async fn serve(settings: &Settings, data: Option<&DataDirectory>) -> Result<(), 
     let keys = settings.listening.api_keys.as_deref().map(ApiKeys::open).transpose()?;
     let tls = settings.listening.tls.as_ref();
     let tls = tls.map(|files| TlsIdentity::open(&files.certificate, &files.key)).transpose()?;
-    let exec = open(settings, data)?;
-    let confinement = exec.confinement();
+    let exec = open(settings, data).await?;
+    let (confinement, network) = (exec.confinement(), exec.network());
     let scheme = if tls.is_some() { "https" } else { "http" };
     let server = bind(settings, keys, tls, exec).await?;
-    announce(scheme, server.addresses(), data.map(DataDirectory::path), confinement);
+    let directory = data.map(DataDirectory::path);
+    announce(scheme, server.addresses(), directory, confinement, network.as_deref());
     let shutdown = async move {
         signals.next().await;
         tracing::info!("shutting down");
@@ -133,7 +140,7 @@ async fn serve(settings: &Settings, data: Option<&DataDirectory>) -> Result<(), 
 }
 
 /// Opens the store, and starts the engine over it.
-fn open(settings: &Settings, data: Option<&DataDirectory>) -> Result<Exec, ServeError> {
+async fn open(settings: &Settings, data: Option<&DataDirectory>) -> Result<Exec, ServeError> {
     let storage = &settings.storage;
     let (backend, artifacts) = match data {
         Some(data) => {
@@ -153,7 +160,33 @@ fn open(settings: &Settings, data: Option<&DataDirectory>) -> Result<Exec, Serve
     };
     let compiler = CompilerPlace::Workers(compile_worker().map_err(ServeError::Program)?);
     let engine = Engine::new(EngineConfig { compiler, ..settings.engine() }, artifacts)?;
-    Ok(Exec::new(engine, Registry::new(Arc::new(backend)), settings.limits()))
+    let backend = join(settings, data, backend).await?;
+    Ok(Exec::new(engine, Registry::new(backend), settings.limits()))
+}
+
+/// Makes the store a node of a network, if it is to be one.
+#[cfg(feature = "network")]
+async fn join(
+    settings: &Settings,
+    data: Option<&DataDirectory>,
+    local: RedbBackend,
+) -> Result<Arc<dyn Backend>, ServeError> {
+    let Some(network) = &settings.network else {
+        return Ok(Arc::new(local));
+    };
+    let partial = data.map(DataDirectory::partial_path);
+    let wasm_bytes = settings.limits().wasm_bytes;
+    Ok(Arc::new(network::open(network, local, partial, wasm_bytes).await?))
+}
+
+/// There is no network in this build.
+#[cfg(not(feature = "network"))]
+async fn join(
+    _: &Settings,
+    _: Option<&DataDirectory>,
+    local: RedbBackend,
+) -> Result<Arc<dyn Backend>, ServeError> {
+    Ok(Arc::new(local))
 }
 
 fn registry_error(path: PathBuf, source: StorageError) -> ServeError {
@@ -196,13 +229,14 @@ fn lacks_ipv6(error: &BindError) -> bool {
     error.address.is_ipv6() && matches!(errno, Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT))
 }
 
-/// Says on stdout that the server is ready, where it listens, where it keeps things and what confines
-/// the processes that compile.
+/// Says on stdout that the server is ready, where it listens, where it keeps things, which node it is
+/// and what confines the processes that compile.
 fn announce(
     scheme: &str,
     addresses: &[SocketAddr],
     directory: Option<&Path>,
     confinement: Option<Confinement>,
+    network: Option<&NetworkStatus>,
 ) {
     const VERSION: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
     let urls: Vec<_> = addresses.iter().map(|address| format!("{scheme}://{address}")).collect();
@@ -218,9 +252,23 @@ fn announce(
     });
     let compilers = confinement
         .map_or_else(String::new, |confinement| format!(", compilers confined by {confinement}"));
+    let node = network.map_or_else(String::new, |network| format!(", node {}", network.peer_id));
+    let join = network.and_then(joining_address).map_or_else(String::new, |address| {
+        format!("; join with: {} --p2p --peer {address}", env!("CARGO_PKG_NAME"))
+    });
     // A server whose stdout nobody reads serves all the same. The line break flushes.
-    let _ =
-        writeln!(io::stdout(), "{VERSION} listening on {urls}, store {store}{compilers}{example}");
+    let _ = writeln!(
+        io::stdout(),
+        "{VERSION} listening on {urls}, store {store}{node}{compilers}{example}{join}"
+    );
+}
+
+/// An address by which others can join: one that leads here from other machines, if there is one.
+fn joining_address(network: &NetworkStatus) -> Option<&str> {
+    let is_loopback =
+        |address: &&String| address.starts_with("/ip4/127.") || address.starts_with("/ip6/::1/");
+    let beyond = network.addresses.iter().find(|address| !is_loopback(address));
+    beyond.or(network.addresses.first()).map(String::as_str)
 }
 
 /// The address by which this machine reaches a listener: for "all addresses", loopback.

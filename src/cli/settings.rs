@@ -9,6 +9,8 @@ mod capacity;
 mod clients;
 mod listening;
 mod modules;
+#[cfg(feature = "network")]
+pub(crate) mod network;
 mod process;
 mod sessions;
 mod sources;
@@ -30,6 +32,8 @@ use capacity::{Capacity, CapacityOptions};
 use clients::ClientOptions;
 use listening::{Listening, ListeningOptions};
 use modules::{ModuleOptions, ModuleSettings};
+#[cfg(feature = "network")]
+use network::{NetworkOptions, NetworkSettings};
 use process::ProcessOptions;
 use sessions::SessionOptions;
 use sources::{Line, Sources};
@@ -58,6 +62,9 @@ pub(crate) struct Options {
     listening: ListeningOptions,
     #[command(flatten)]
     storage: StorageOptions,
+    #[cfg(feature = "network")]
+    #[command(flatten)]
+    network: NetworkOptions,
     #[command(flatten)]
     process: ProcessOptions,
     #[command(flatten)]
@@ -79,6 +86,9 @@ pub(crate) struct Settings {
     pub(crate) listening: Listening,
     /// Where it keeps things.
     pub(crate) storage: Storage,
+    /// How it is a node of a network; `None` if it is not.
+    #[cfg(feature = "network")]
+    pub(crate) network: Option<NetworkSettings>,
     /// Its threads and its log.
     pub(crate) process: Process,
     calls: CallSettings,
@@ -180,6 +190,8 @@ impl Options {
             config,
             listening,
             storage,
+            #[cfg(feature = "network")]
+            network,
             process,
             calls,
             modules,
@@ -190,6 +202,8 @@ impl Options {
         let mut sources = Sources::open(matches, config, is_setting)?;
         let listening = listening.resolve(&mut sources)?;
         let storage = storage.resolve(&mut sources)?;
+        #[cfg(feature = "network")]
+        let network = network.resolve(&mut sources)?;
         let process = process.resolve(&mut sources)?;
         let calls = calls.resolve(&mut sources)?;
         let modules = modules.resolve(&mut sources)?;
@@ -200,6 +214,8 @@ impl Options {
         Ok(Settings {
             listening,
             storage,
+            #[cfg(feature = "network")]
+            network,
             process,
             calls,
             modules,
@@ -320,6 +336,10 @@ mod tests {
             "cert.pem",
             "--tls-key",
             "key.pem",
+            #[cfg(feature = "network")]
+            "--p2p",
+            #[cfg(feature = "network")]
+            "--network-key=network.key",
         ]);
         Options::from_arg_matches(&matches).unwrap().resolve(&matches).unwrap()
     }

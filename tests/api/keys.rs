@@ -42,6 +42,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("PATCH", "/healthz", "register"),
     ("POST", "/nothing", "register"),
     ("GET", "/metrics", "admin"),
+    ("GET", "/v1/network", "admin"),
 ];
 
 fn request(server: &Server, method: &str, path: &str) -> Request {

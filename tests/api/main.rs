@@ -23,6 +23,7 @@ mod listing;
 mod memory;
 mod modules;
 mod names;
+mod network;
 mod operations;
 mod original;
 mod persistence;

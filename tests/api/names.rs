@@ -63,6 +63,21 @@ async fn what_is_no_name_is_refused_with_the_place() {
 }
 
 #[tokio::test]
+async fn nothing_is_registered_in_the_namespaces_of_peers_but_on_their_nodes() {
+    let server = Server::start().await;
+    let path = "/v1/modules/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA:utils";
+    let refused = server.put(path).wat(DOUBLE).await.problem(422, "invalid-name");
+    refused.says(&["invalid name \"12D3Koo", "at byte 0:", "looks like a peer id is reserved"]);
+    server.get(path).await.problem(404, "unknown-module");
+    server.delete(path).await.problem(404, "unknown-module");
+    let call = server.post(&format!("{path}/functions/double")).await;
+    call.problem(404, "unknown-module");
+    // The other forms of a peer's id are nobody's names.
+    let path = "/v1/modules/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N:utils";
+    server.get(path).await.problem(422, "invalid-name").says(&["reserved"]);
+}
+
+#[tokio::test]
 async fn a_path_segment_is_a_name_once_its_percent_signs_are_decoded() {
     let server = Server::start().await;
     server.put("/v1/modules/%75tils%401%2E0.0").wat(DOUBLE).await.created();

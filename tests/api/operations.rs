@@ -141,6 +141,7 @@ async fn a_method_that_a_path_lacks_is_told_with_those_it_has() {
         ("/execute", "post"),
         ("/v1/call", "post"),
         ("/v1/limits", "get head"),
+        ("/v1/network", "get head"),
         ("/v1/modules", "get head post"),
         ("/v1/modules/m", "delete get head put"),
         ("/v1/modules/m/wasm", "get head"),

@@ -8,7 +8,7 @@ use wasm_exec_server::Code;
 use crate::support::guests::{DOUBLE, TRIPLE, TWICE_HEX, UNRULY, answering, bytes};
 use crate::support::response::Response;
 use crate::support::server::Server;
-use crate::{keys, scheduling, sessions, shutdown, storage, wasm};
+use crate::{keys, network, scheduling, sessions, shutdown, storage, wasm};
 
 #[tokio::test]
 async fn every_code_is_explained() {
@@ -53,6 +53,7 @@ async fn provoke(server: &Server, code: Code) -> Response {
         Code::NotAcceptable => server.get("/v1/limits").header("accept", "image/png").await,
         Code::RequestTimeout => sending_too_slowly().await,
         Code::NameTaken => put("utils", TRIPLE).await,
+        Code::NameConflict => network::asking_for_a_name_of_two_owners().await,
         Code::InUse => {
             let utils = server.get("/v1/modules/utils").await.value();
             server.delete(&format!("/v1/modules/{}", utils["digest"].as_str().unwrap())).await
@@ -97,6 +98,8 @@ async fn provoke(server: &Server, code: Code) -> Response {
         Code::QuotaExceeded => keys::calling_beyond_the_quota().await,
         Code::Overloaded => scheduling::calling_when_every_place_is_taken().await,
         Code::ShuttingDown => shutdown::asking_a_server_that_shuts_down().await,
+        Code::NotReplicated => network::registering_where_nobody_takes_a_copy().await,
+        Code::LookupTimeout => network::asking_for_what_nobody_answers().await,
         Code::Internal => storage::reading_damaged_content().await,
         Code::StorageFull => storage::registering_on_a_full_disk().await,
     }

@@ -79,7 +79,20 @@ fn the_defaults_are_the_documented_ones() {
             "{setting}"
         );
     }
-    assert_eq!(printed.lines().count(), 47);
+    let network = [
+        "p2p = false",
+        "peer = []",
+        "p2p-listen = [\"/ip4/0.0.0.0/udp/4001/quic-v1\", \"/ip4/0.0.0.0/tcp/4001\"]",
+        "trust = []",
+        "no-mdns = false",
+    ];
+    if cfg!(all(feature = "network", not(feature = "p2p"))) {
+        for line in network {
+            assert!(printed.contains(&format!("{line} # default\n")), "{line} in\n{printed}");
+        }
+    }
+    let network = if cfg!(feature = "network") { network.len() } else { 0 };
+    assert_eq!(printed.lines().count(), 47 + network);
 }
 
 #[test]

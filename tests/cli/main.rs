@@ -3,6 +3,8 @@
 mod config;
 mod crash;
 mod keys;
+#[cfg(feature = "network")]
+mod network;
 mod run;
 mod serve;
 mod support;

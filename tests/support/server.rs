@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use wasm_exec::{Exec, Limits};
 use wasm_exec_engine::{ArtifactStore, CompilerPlace, Engine, EngineConfig, WorkerCommand};
-use wasm_exec_registry::{DataDirectory, RedbBackend, Registry};
+use wasm_exec_registry::{Backend, DataDirectory, RedbBackend, Registry};
 use wasm_exec_server::ServerConfig;
 
 use super::connection::Connection;
@@ -44,6 +44,8 @@ pub(crate) struct Setup {
     pub(crate) engine: EngineConfig,
     pub(crate) limits: Limits,
     pub(crate) server: ServerConfig,
+    /// Where modules are kept, if not in the embedded backend.
+    pub(crate) backend: Option<Arc<dyn Backend>>,
 }
 
 impl Default for Setup {
@@ -55,6 +57,7 @@ impl Default for Setup {
                 listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
                 ..ServerConfig::default()
             },
+            backend: None,
         }
     }
 }
@@ -206,7 +209,8 @@ async fn serve(
         ),
     };
     let engine = Engine::new(setup.engine, artifacts).unwrap();
-    let exec = Exec::new(engine, Registry::new(Arc::new(backend)), setup.limits);
+    let backend = setup.backend.unwrap_or_else(|| Arc::new(backend));
+    let exec = Exec::new(engine, Registry::new(backend), setup.limits);
     let server = wasm_exec_server::Server::bind(setup.server, exec).await.unwrap();
     // A test that ended meanwhile needs no address.
     let _ = ready.send(server.addresses()[0]);

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use wasm_exec_engine::{Description, text};
-use wasm_exec_registry::{Digest, ModuleRecord, Name, Reference};
+use wasm_exec_registry::{Digest, ModuleRecord, Name, Provenance, Reference};
 
 use crate::error::Error;
 use crate::exec::{Exec, internal};
@@ -24,6 +24,8 @@ pub struct ModuleDescription {
     pub link_names: BTreeMap<String, Name>,
     /// When the name it was asked for by was registered, or else the module.
     pub registered_at: SystemTime,
+    /// Whose it is in a network, and who keeps it; `None` without a network.
+    pub provenance: Option<Provenance>,
 }
 
 impl ModuleDescription {
@@ -69,6 +71,7 @@ impl Exec {
         interface: Description,
         registered_at: SystemTime,
     ) -> Result<ModuleDescription, Error> {
+        let provenance = self.registry().provenance(digest, name.as_ref()).await?;
         let record = self.registry().module(digest).await?;
         let links = &record.manifest.links;
         let distinct: BTreeSet<Digest> = links.values().copied().collect();
@@ -84,7 +87,7 @@ impl Exec {
             .filter_map(|(import, linked)| Some((import.clone(), names.get(linked)?.clone())))
             .collect();
         let name = name.or_else(|| record.names.first().cloned());
-        Ok(ModuleDescription { name, record, interface, link_names, registered_at })
+        Ok(ModuleDescription { name, record, interface, link_names, registered_at, provenance })
     }
 
     /// A registered module's bytes.

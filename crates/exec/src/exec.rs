@@ -10,7 +10,8 @@ use wasm_exec_engine::{
     Occupancy, Profile, WasmId,
 };
 use wasm_exec_registry::{
-    Digest, Graph, ListQuery, Manifest, Name, Page, Reference, Registry, RegistryError, View,
+    Digest, Graph, ListQuery, Manifest, Name, NetworkStatus, Page, Reference, Registry,
+    RegistryError, View,
 };
 
 use crate::error::Error;
@@ -134,6 +135,11 @@ impl Exec {
     /// When it cannot.
     pub async fn check(&self) -> Result<(), RegistryError> {
         self.registry().check().await
+    }
+
+    /// How the network is that the registry is a part of; `None` if it is of none.
+    pub fn network(&self) -> Option<Arc<NetworkStatus>> {
+        self.registry().network()
     }
 
     /// Reads Wasm from one of its notations.

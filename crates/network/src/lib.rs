@@ -6,8 +6,12 @@
 //! is verified before it is used: records by their owners' signatures, manifests and blobs by their
 //! digests while they arrive.
 
+mod config;
 mod key;
 #[expect(dead_code, reason = "the swarm comes next")]
 mod protocol;
+mod stub;
 
+pub use config::{InvalidNetworkConfig, NetworkConfig};
 pub use key::Key;
+pub use stub::{NetworkBackend, NetworkError};

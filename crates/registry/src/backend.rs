@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::{
-    DeleteError, Digest, Entry, ListQuery, Manifest, ModuleRecord, Name, Page, Reference,
-    RegisterError, Registered, StorageError, View,
+    DeleteError, Digest, Entry, ListQuery, Manifest, ModuleRecord, Name, NetworkStatus, Page,
+    Provenance, Reference, RegisterError, Registered, RegistryError, StorageError, View,
 };
 
 /// A future behind a pointer, so that the trait can be used as an object.
@@ -27,10 +28,16 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Backend: Debug + Send + Sync + 'static {
     /// What `name` means: the name itself if it is registered, else, if it has no version, its
     /// highest release. A pre-release is never a bare label's meaning.
-    fn resolve<'a>(&'a self, name: &'a Name) -> BoxFuture<'a, Result<Option<Entry>, StorageError>>;
+    ///
+    /// # Errors
+    ///
+    /// Besides the storage's, [`RegistryError::NameConflict`] and [`RegistryError::LookupTimeout`];
+    /// the latter is also for the three that follow.
+    fn resolve<'a>(&'a self, name: &'a Name)
+    -> BoxFuture<'a, Result<Option<Entry>, RegistryError>>;
 
     /// The manifest with this digest.
-    fn manifest(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Manifest>, StorageError>>;
+    fn manifest(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Manifest>, RegistryError>>;
 
     /// The manifest with this digest, and what is known of it; of its names, those that the view
     /// shows.
@@ -38,11 +45,11 @@ pub trait Backend: Debug + Send + Sync + 'static {
         &self,
         digest: Digest,
         view: View,
-    ) -> BoxFuture<'_, Result<Option<ModuleRecord>, StorageError>>;
+    ) -> BoxFuture<'_, Result<Option<ModuleRecord>, RegistryError>>;
 
     /// The blob with this digest. `None` only if no stored manifest has it; one that is missing
     /// and should be there is [`StorageError::Corrupt`].
-    fn blob(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Bytes>, StorageError>>;
+    fn blob(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Bytes>, RegistryError>>;
 
     /// Whether there is a blob with this digest.
     fn has_blob(&self, digest: Digest) -> BoxFuture<'_, Result<bool, StorageError>>;
@@ -57,7 +64,8 @@ pub trait Backend: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// As [`RegisterError`] says; after a refusal nothing of it is stored.
+    /// As [`RegisterError`] says; after a refusal nothing of it is stored. A backend that is not a
+    /// network refuses the namespaces of [owners](Name::owner).
     fn create(&self, creation: Creation) -> BoxFuture<'_, Result<Registered, RegisterError>>;
 
     /// Deletes exactly this name, or the registration without a name of this digest, and in the
@@ -79,6 +87,21 @@ pub trait Backend: Debug + Send + Sync + 'static {
 
     /// The file that everything is in, for the log; `None` if it is not in one.
     fn file(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Where a module comes from, asked for by `name` if it was asked for by one; `None` if the
+    /// backend is not a network, or does not know.
+    fn provenance<'a>(
+        &'a self,
+        _digest: Digest,
+        _name: Option<&'a Name>,
+    ) -> BoxFuture<'a, Result<Option<Provenance>, StorageError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// How the network is, or was a moment ago; `None` if the backend is not one. Does not wait.
+    fn network(&self) -> Option<Arc<NetworkStatus>> {
         None
     }
 }

@@ -89,6 +89,12 @@ impl DataDirectory {
     pub fn artifacts_path(&self) -> PathBuf {
         self.path.join("artifacts")
     }
+
+    /// Where content is put that comes from other nodes, until all of it is there: `partial`, a
+    /// directory that this does not make.
+    pub fn partial_path(&self) -> PathBuf {
+        self.path.join("partial")
+    }
 }
 
 impl Drop for DataDirectory {

@@ -30,7 +30,7 @@ use self::tables::Outcome;
 use self::writer::Writer;
 use crate::{
     Backend, BoxFuture, Creation, DeleteError, Digest, Entry, ListQuery, Manifest, ModuleRecord,
-    Name, Page, Reference, RegisterError, Registered, StorageError, View,
+    Name, Page, Reference, RegisterError, Registered, RegistryError, StorageError, View,
 };
 
 /// Keeps everything in a redb database: in a file, or in memory.
@@ -84,24 +84,29 @@ impl RedbBackend {
 }
 
 impl Backend for RedbBackend {
-    fn resolve<'a>(&'a self, name: &'a Name) -> BoxFuture<'a, Result<Option<Entry>, StorageError>> {
-        Box::pin(async { self.store.read(|snapshot| snapshot.resolve(name)) })
+    fn resolve<'a>(
+        &'a self,
+        name: &'a Name,
+    ) -> BoxFuture<'a, Result<Option<Entry>, RegistryError>> {
+        Box::pin(async { Ok(self.store.read(|snapshot| snapshot.resolve(name))?) })
     }
 
-    fn manifest(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Manifest>, StorageError>> {
-        Box::pin(async move { self.store.read(|snapshot| snapshot.manifest(digest)) })
+    fn manifest(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Manifest>, RegistryError>> {
+        Box::pin(async move { Ok(self.store.read(|snapshot| snapshot.manifest(digest))?) })
     }
 
     fn module(
         &self,
         digest: Digest,
         view: View,
-    ) -> BoxFuture<'_, Result<Option<ModuleRecord>, StorageError>> {
-        Box::pin(async move { self.store.read(|snapshot| snapshot.module(digest, &view)) })
+    ) -> BoxFuture<'_, Result<Option<ModuleRecord>, RegistryError>> {
+        Box::pin(async move { Ok(self.store.read(|snapshot| snapshot.module(digest, &view))?) })
     }
 
-    fn blob(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Bytes>, StorageError>> {
-        Box::pin(self.read_blocking(move |snapshot| snapshot.blob(digest)))
+    fn blob(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Bytes>, RegistryError>> {
+        Box::pin(
+            async move { Ok(self.read_blocking(move |snapshot| snapshot.blob(digest)).await?) },
+        )
     }
 
     fn has_blob(&self, digest: Digest) -> BoxFuture<'_, Result<bool, StorageError>> {

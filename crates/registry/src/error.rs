@@ -75,6 +75,18 @@ pub enum RegistryError {
         /// It is the digest of a blob, where that of a module was asked for.
         is_blob: bool,
     },
+    /// Owners of a network have given the name to different modules, and nothing says which of them
+    /// is meant here.
+    #[error("`{name}` is not the same to all: {} have it; ask for one of these", list(.owners))]
+    NameConflict {
+        /// The name that was asked for.
+        name: Name,
+        /// The first of those that it may mean, each with its owner's namespace.
+        owners: Vec<Name>,
+    },
+    /// What was asked for is not here, and no peer answered in time that should have it.
+    #[error("it is not on this node, and no other node answered in time")]
+    LookupTimeout,
     /// The backend failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -95,6 +107,11 @@ impl RegistryError {
         let detail = format!("its content has another digest{}", place.unwrap_or_default());
         Self::Corrupt { digest, detail }
     }
+}
+
+fn list(names: &[Name]) -> String {
+    let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
 }
 
 fn unknown_digest(digest: &Digest, is_blob: bool) -> String {
@@ -134,7 +151,8 @@ impl From<StorageError> for GraphError {
 }
 
 /// Registering failed. Nothing of it was stored, unless the cause is [`RegisterError::Storage`]:
-/// then it may have been, and registering the same again is safe.
+/// then it may have been, and registering the same again is safe. After
+/// [`RegisterError::NotReplicated`] it is stored.
 #[derive(Debug, Error)]
 pub enum RegisterError {
     /// The name cannot be given to this module.
@@ -152,6 +170,28 @@ pub enum RegisterError {
     ReservedNamespace {
         /// The name that was asked for.
         name: Name,
+    },
+    /// The name is for another node to give.
+    #[error("the name `{name}` is for its owner to register, the node {owner}")]
+    OtherOwner {
+        /// The name that was asked for.
+        name: Name,
+        /// The owner's peer id.
+        owner: String,
+    },
+    /// It is stored and its name is given, but too few other nodes have said in time that they keep
+    /// it, too.
+    #[error(
+        "{digest} is stored on this node, but only {replicas} of {wanted} others have it; this node \
+         goes on trying"
+    )]
+    NotReplicated {
+        /// The module.
+        digest: Digest,
+        /// How many other nodes should have it.
+        wanted: u32,
+        /// How many have said that they do.
+        replicas: u32,
     },
     /// A link to a module that is not registered.
     #[error("the link for import `{}` names {digest}, which is not registered", import.escape_debug())]
@@ -203,6 +243,14 @@ pub enum DeleteError {
         digest: Digest,
         /// What holds it.
         by: Holders,
+    },
+    /// The name is for another node to delete.
+    #[error("the name `{name}` is for its owner to delete, the node {owner}")]
+    OtherOwner {
+        /// The name that was to be deleted.
+        name: Name,
+        /// The owner's peer id.
+        owner: String,
     },
     /// The backend failed.
     #[error(transparent)]

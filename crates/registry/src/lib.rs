@@ -38,6 +38,7 @@ mod error;
 mod graph;
 mod manifest;
 mod name;
+mod network;
 mod records;
 mod reference;
 mod registry;
@@ -55,6 +56,10 @@ pub use error::{
 pub use graph::{Graph, GraphLimits, GraphNode};
 pub use manifest::{InvalidManifest, Manifest};
 pub use name::{InvalidName, Name};
+pub use network::{
+    BlobCounts, ModuleSource, NetworkStatus, PeerStatus, Provenance, RecordCounts,
+    ReplicationCounts, Traffic,
+};
 pub use records::{
     Entry, ListQuery, MAX_LISTED_NAMES, MAX_PAGE, ModuleRecord, Page, Registered, Registration,
     Resolved, Summary,

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use crate::graph;
 use crate::{
     Backend, Creation, DeleteError, Digest, Graph, GraphError, GraphLimits, Holder, Holders,
-    ListQuery, MAX_PAGE, Manifest, ModuleRecord, Page, Reference, RegisterError, Registered,
-    Registration, RegistryError, Resolved, StorageError, View,
+    ListQuery, MAX_PAGE, Manifest, ModuleRecord, Name, NetworkStatus, Page, Provenance, Reference,
+    RegisterError, Registered, Registration, RegistryError, Resolved, StorageError, View,
 };
 
 /// Below this size a blob is hashed where it is, which takes less time than handing it over:
@@ -210,6 +210,25 @@ impl Registry {
     /// Only [`RegistryError::Storage`].
     pub async fn check(&self) -> Result<(), RegistryError> {
         Ok(self.backend.check().await?)
+    }
+
+    /// Where a module comes from, asked for by `name` if it was asked for by one; `None` if that is
+    /// not known, as always without a network.
+    ///
+    /// # Errors
+    ///
+    /// Only [`RegistryError::Storage`].
+    pub async fn provenance(
+        &self,
+        digest: Digest,
+        name: Option<&Name>,
+    ) -> Result<Option<Provenance>, RegistryError> {
+        Ok(self.backend.provenance(digest, name).await?)
+    }
+
+    /// How the network is that the registry is a part of; `None` if it is of none.
+    pub fn network(&self) -> Option<Arc<NetworkStatus>> {
+        self.backend.network()
     }
 
     async fn manifest(&self, digest: Digest) -> Result<Manifest, RegistryError> {

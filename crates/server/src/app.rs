@@ -41,7 +41,7 @@ impl App {
         access: Access,
         keys: Option<Arc<Keys>>,
     ) -> Self {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(exec.network().is_some());
         let (shutting_down, stopping) = (AtomicBool::new(false), Notify::new());
         let inner = Inner { exec, bodies, answers, access, keys, metrics, shutting_down, stopping };
         Self { inner: Arc::new(inner) }

@@ -3,6 +3,8 @@
 //! Each route's counters are looked up once, so that counting a success is an atomic addition and a
 //! histogram's.
 
+mod network;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -13,9 +15,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use wasm_exec::{EndReason, Occupancy, Statistics};
+use wasm_exec::{EndReason, NetworkStatus, Occupancy, Statistics};
 
 use crate::routes::Route;
+use network::NetworkMetrics;
 
 /// Upper bounds of the durations' buckets, in seconds.
 const BUCKETS: [f64; 12] =
@@ -54,6 +57,8 @@ pub(crate) struct Metrics {
     sessions_made: Counter<u64, AtomicU64>,
     sessions_ended: Family<ReasonLabel, Counter<u64, AtomicU64>>,
     in_use: InUse,
+    /// `None` on a server that is not a node of a network.
+    network: Option<NetworkMetrics>,
 }
 
 /// A batch that runs.
@@ -141,7 +146,8 @@ struct ByRoute {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    /// `is_networked` says whether the server is a node of a network.
+    pub(crate) fn new(is_networked: bool) -> Self {
         let mut registry = Registry::with_prefix("wasm_exec");
         let requests = Family::<Labels, Counter<u64, AtomicU64>>::default();
         let durations =
@@ -187,6 +193,7 @@ impl Metrics {
         let sessions_ended = Family::<ReasonLabel, Counter<u64, AtomicU64>>::default();
         registry.register("sessions_ended", "Sessions ended", sessions_ended.clone());
         let in_use = InUse::registered(&mut registry);
+        let network = is_networked.then(|| NetworkMetrics::registered(&mut registry));
         Self {
             registry,
             requests,
@@ -200,6 +207,7 @@ impl Metrics {
             sessions_made,
             sessions_ended,
             in_use,
+            network,
         }
     }
 
@@ -227,7 +235,15 @@ impl Metrics {
     }
 
     /// Everything, as text.
-    pub(crate) fn text(&self, statistics: &Statistics, held: Held) -> String {
+    pub(crate) fn text(
+        &self,
+        statistics: &Statistics,
+        held: Held,
+        network: Option<&NetworkStatus>,
+    ) -> String {
+        if let (Some(metrics), Some(status)) = (&self.network, network) {
+            metrics.set(status);
+        }
         self.in_use.set(&statistics.occupancy, held);
         self.ready_programs.set(i64::try_from(statistics.ready_programs).unwrap_or(i64::MAX));
         let wasm_exec::SessionCounts { now, made, ended } = statistics.sessions;

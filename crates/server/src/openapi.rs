@@ -11,7 +11,7 @@ use utoipa::OpenApi;
 use crate::Code;
 use crate::keys::Scope;
 use crate::routes::{
-    batch, call, health, index, limits, memory, modules, original, problems, sessions,
+    batch, call, health, index, limits, memory, modules, network, original, problems, sessions,
 };
 
 #[derive(OpenApi)]
@@ -39,7 +39,7 @@ use crate::routes::{
         sessions::globals::get_global_by_query, sessions::globals::put_global_by_query,
         sessions::memories::get_memory, sessions::memories::put_memory,
         sessions::memories::get_memory_by_query, sessions::memories::put_memory_by_query,
-        index::get_index, index::get_openapi, limits::get_limits,
+        index::get_index, index::get_openapi, limits::get_limits, network::get_network,
         problems::list_problems, problems::get_problem,
         health::get_health, health::get_readiness, health::get_metrics,
     ),
@@ -65,6 +65,12 @@ const WITH_BODY: &[Code] = &[
     Code::ShuttingDown,
     Code::Internal,
 ];
+
+/// Problems of operations that look for a registered module, on a node of a network.
+const WITH_LOOKUP: &[Code] = &[Code::NameConflict, Code::LookupTimeout];
+
+/// Problems of operations that register, on any server.
+const REGISTERING: &[Code] = &[Code::NameTaken, Code::NotReplicated, Code::StorageFull];
 
 /// Problems of operations that take Wasm.
 const WITH_WASM: &[Code] = &[
@@ -137,21 +143,21 @@ const WITH_EXPORT: &[Code] = &[Code::UnknownInstance, Code::UnknownExport];
 
 fn problems_of(operation: &str) -> Vec<&'static [Code]> {
     match operation {
-        "run_wasm" => vec![WITH_BODY, WITH_WASM, WITH_CALL],
-        "call" => vec![NEGOTIATED, WITH_BODY, WITH_WASM, WITH_CALL],
-        "execute_module" => vec![WITH_BODY, WITH_CALL],
-        "call_function" => vec![NEGOTIATED, WITH_BODY, WITH_CALL],
+        "run_wasm" => vec![WITH_BODY, WITH_WASM, WITH_LOOKUP, WITH_CALL],
+        "call" => vec![NEGOTIATED, WITH_BODY, WITH_WASM, WITH_LOOKUP, WITH_CALL],
+        "execute_module" => vec![WITH_BODY, WITH_LOOKUP, WITH_CALL],
+        "call_function" => vec![NEGOTIATED, WITH_BODY, WITH_LOOKUP, WITH_CALL],
         // What becomes of a call is in its line.
-        "call_batch" => vec![NEGOTIATED, WITH_BODY, WITH_PROGRAM],
-        "register_module" => vec![WITH_BODY, WITH_WASM, &[Code::NameTaken, Code::StorageFull]],
+        "call_batch" => vec![NEGOTIATED, WITH_BODY, WITH_LOOKUP, WITH_PROGRAM],
+        "register_module" => vec![WITH_BODY, WITH_WASM, WITH_LOOKUP, REGISTERING],
         "put_module" | "post_module" => {
-            vec![NEGOTIATED, WITH_BODY, WITH_WASM, &[Code::NameTaken, Code::StorageFull]]
+            vec![NEGOTIATED, WITH_BODY, WITH_WASM, WITH_LOOKUP, REGISTERING]
         }
-        "get_module" | "get_wasm" => vec![NEGOTIATED, WITH_MODULE],
-        "get_wat" => vec![NEGOTIATED, WITH_MODULE, &[Code::TooLarge]],
+        "get_module" | "get_wasm" => vec![NEGOTIATED, WITH_MODULE, WITH_LOOKUP],
+        "get_wat" => vec![NEGOTIATED, WITH_MODULE, WITH_LOOKUP, &[Code::TooLarge]],
         "delete_module" => vec![WITH_MODULE, &[Code::InUse, Code::StorageFull]],
         "list_modules" => vec![NEGOTIATED, &[Code::ShuttingDown, Code::Internal]],
-        "get_problem" => vec![NEGOTIATED, &[Code::NotFound]],
+        "get_problem" | "get_network" => vec![NEGOTIATED, &[Code::NotFound]],
         "get_readiness" => vec![&[Code::ShuttingDown, Code::Internal, Code::StorageFull]],
         "create_session" => vec![NEGOTIATED, WITH_BODY, &[Code::LimitTooHigh]],
         "get_session" => vec![NEGOTIATED, WITH_SESSION],
@@ -160,6 +166,7 @@ fn problems_of(operation: &str) -> Vec<&'static [Code]> {
             NEGOTIATED,
             WITH_BODY,
             WITH_WASM,
+            WITH_LOOKUP,
             WITH_SESSION,
             WITH_SESSION_CALL,
             &[Code::NameTaken, Code::LimitTooHigh],
@@ -224,7 +231,7 @@ fn scope_of(operation: &str) -> Option<Option<Scope>> {
         "register_module" | "put_module" | "post_module" | "delete_module" => {
             Some(Some(Scope::Register))
         }
-        "get_metrics" => Some(Some(Scope::Admin)),
+        "get_metrics" | "get_network" => Some(Some(Scope::Admin)),
         "get_index" | "get_openapi" | "list_problems" | "get_problem" | "get_health"
         | "get_readiness" => None,
         _ => Some(None),

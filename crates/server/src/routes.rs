@@ -10,6 +10,7 @@ pub(crate) mod index;
 pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod modules;
+pub(crate) mod network;
 pub(crate) mod original;
 pub(crate) mod problems;
 pub(crate) mod sessions;
@@ -213,6 +214,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/execute", post(hot))
         .route("/v1/call", post(hot))
         .route("/v1/limits", get(limits::get_limits))
+        .route("/v1/network", get(network::get_network))
         .route("/v1/modules", get(modules::list_modules).post(modules::post_module))
         .route(
             "/v1/modules/{module}",

@@ -74,7 +74,7 @@ impl Need {
         if path == "/v1/sessions" || path.starts_with("/v1/sessions/") {
             return Self::Scope(Scope::Call);
         }
-        if path == "/metrics" {
+        if path == "/metrics" || path == "/v1/network" {
             return Self::Scope(Scope::Admin);
         }
         let reads = matches!(*method, Method::GET | Method::HEAD);
@@ -110,6 +110,7 @@ mod tests {
             (Method::GET, "/nothing", Need::Key),
             (Method::OPTIONS, "/v1/call", Need::Key),
             (Method::GET, "/metrics", Need::Scope(Scope::Admin)),
+            (Method::GET, "/v1/network", Need::Scope(Scope::Admin)),
             (Method::POST, "/v1/sessions", CALL),
             (Method::GET, "/v1/sessions/id", CALL),
             (Method::POST, "/v1/sessionsx", REGISTER),

@@ -43,7 +43,7 @@ codes! {
     Unauthenticated "unauthenticated" UNAUTHORIZED "Unauthenticated"
         "The server asks for a key, and the request has none that it knows. Send it as `Authorization: Bearer wxk_…`.";
     Forbidden "forbidden" FORBIDDEN "Forbidden"
-        "The request comes from a web page of another origin, or names a host that this server does not answer for: start it with --host or --allow-origin to change that. Or its key lacks a scope, or cannot write to the namespace: the detail says which.";
+        "The request comes from a web page of another origin, or names a host that this server does not answer for: start it with --host or --allow-origin to change that. Or its key lacks a scope, or cannot write to the namespace, or the name is another node's: the detail says which.";
     UnknownModule "unknown-module" NOT_FOUND "Unknown module"
         "No module is registered under this name or digest.";
     UnknownFunction "unknown-function" NOT_FOUND "Unknown function"
@@ -64,6 +64,8 @@ codes! {
         "The client sent its request too slowly.";
     NameTaken "name-taken" CONFLICT "Name taken"
         "The name is registered with other content, or its label is in use in the other way (with or without versions). Names keep their content until they are deleted. In a session: it has an instance of this name, for as long as it lives.";
+    NameConflict "name-conflict" CONFLICT "Name conflict"
+        "Different nodes of the network have registered different modules under this name, and this node has no reason to take one of them. The member `owners` lists them; each can be asked for by its name there, which begins with its owner.";
     InUse "in-use" CONFLICT "In use"
         "The module was not registered without a name, and others still use it.";
     SessionEnded "session-ended" GONE "Session ended"
@@ -110,10 +112,14 @@ codes! {
         "The key has used up what it may call in this period. The member `quota` says of what, the header Retry-After when the next period begins.";
     Overloaded "overloaded" SERVICE_UNAVAILABLE "Overloaded"
         "As many requests as the server takes at once are running and waiting. Try again later.";
+    NotReplicated "not-replicated" SERVICE_UNAVAILABLE "Not replicated"
+        "The module is registered and kept on this node, but too few other nodes of the network have confirmed a copy yet; the members `replicas` and `wanted` say how many have and should. This node goes on trying; the same request again succeeds once they have.";
     ShuttingDown "shutting-down" SERVICE_UNAVAILABLE "Shutting down"
         "The server is ending what it has begun and takes nothing new.";
     Internal "internal" INTERNAL_SERVER_ERROR "Internal error"
         "Something went wrong that is not the client's doing. The log has the cause under the request's id.";
+    LookupTimeout "lookup-timeout" GATEWAY_TIMEOUT "Lookup timeout"
+        "The module is not on this node, and no other node of the network that should have it answered in time.";
     StorageFull "storage-full" INSUFFICIENT_STORAGE "Storage full"
         "The server's storage is full or cannot be written. Nothing was registered.";
 }

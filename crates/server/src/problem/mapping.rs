@@ -12,6 +12,9 @@ use wasm_exec::{
 use super::{Code, Problem};
 use crate::routes::memory;
 
+/// When it is worth asking again whether enough nodes have a copy.
+const REPLICATION_TAKES: Duration = Duration::from_secs(5);
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let detail = error.to_string();
@@ -235,6 +238,13 @@ fn registry(error: RegistryError, detail: String) -> Problem {
         RegistryError::UnknownName(_) | RegistryError::UnknownDigest { .. } => {
             Problem::new(Code::UnknownModule, detail)
         }
+        RegistryError::NameConflict { name, owners } => {
+            let owners: Vec<_> = owners.iter().map(ToString::to_string).collect();
+            Problem::new(Code::NameConflict, detail)
+                .with("name", name.as_str())
+                .with("owners", owners)
+        }
+        RegistryError::LookupTimeout => Problem::new(Code::LookupTimeout, detail),
         RegistryError::Storage(error) => storage(error),
         error @ RegistryError::Corrupt { .. } => internal(error),
     }
@@ -255,6 +265,14 @@ fn register(error: RegisterError, detail: String) -> Problem {
             }
         }
         RegisterError::ReservedNamespace { name: _ } => Problem::new(Code::InvalidName, detail),
+        RegisterError::OtherOwner { name: _, owner } => other_owner(owner, detail),
+        RegisterError::NotReplicated { digest, wanted, replicas } => {
+            Problem::new(Code::NotReplicated, detail)
+                .with("digest", digest.to_string())
+                .with("wanted", wanted)
+                .with("replicas", replicas)
+                .retry_after(REPLICATION_TAKES)
+        }
         RegisterError::UnknownLink { import, digest } => Problem::new(Code::LinkError, detail)
             .with("link", import)
             .with("digest", digest.to_string()),
@@ -269,8 +287,13 @@ fn delete(error: DeleteError, detail: String) -> Problem {
             .with("digest", digest.to_string())
             .with("names", by.names)
             .with("links", by.links),
+        DeleteError::OtherOwner { name: _, owner } => other_owner(owner, detail),
         DeleteError::Storage(error) => storage(error),
     }
+}
+
+fn other_owner(owner: String, detail: String) -> Problem {
+    Problem::new(Code::Forbidden, detail).with("owner", owner)
 }
 
 fn storage(error: StorageError) -> Problem {

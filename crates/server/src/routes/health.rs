@@ -79,5 +79,7 @@ pub(crate) async fn get_metrics(State(app): State<App>) -> Reply {
     const FORMAT: HeaderValue =
         HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     let held = Held { body_bytes: app.bodies.held_bytes(), answer_bytes: app.answers.held_bytes() };
-    reply::content(FORMAT, app.metrics.text(&app.exec.statistics(), held))
+    let network = app.exec.network();
+    let text = app.metrics.text(&app.exec.statistics(), held, network.as_deref());
+    reply::content(FORMAT, text)
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 use utoipa::ToSchema;
 use wasm_exec::values::{Direction, schema};
-use wasm_exec::{Item, ModuleDescription};
+use wasm_exec::{Item, ModuleDescription, ModuleSource, Provenance};
 
 /// A registered module.
 #[derive(Debug, Serialize, ToSchema)]
@@ -26,6 +26,19 @@ pub(crate) struct Description {
     imports: Vec<Import>,
     /// RFC 3339, in UTC.
     registered_at: String,
+    /// The peer id of the node whose name it is, or that registered it. This and what follows is
+    /// there on a node of a peer-to-peer network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
+    /// The name with the owner as its namespace, which means the same on every node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canonical_name: Option<String>,
+    /// How many other nodes are known to keep it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replicas: Option<u32>,
+    /// Where this node has it from: `local`, or the peer id of another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
 }
 
 /// A registered module in a list.
@@ -134,7 +147,13 @@ impl Description {
 }
 
 impl From<ModuleDescription> for Description {
-    fn from(module: ModuleDescription) -> Self {
+    fn from(mut module: ModuleDescription) -> Self {
+        let (owner, canonical_name, replicas, from) = match module.provenance.take() {
+            Some(Provenance { owner, canonical_name, replicas, source }) => {
+                (Some(owner), canonical_name, Some(replicas), Some(source))
+            }
+            None => (None, None, None, None),
+        };
         let import = |import: wasm_exec::Import| Import {
             from: module
                 .link(&import.module)
@@ -161,8 +180,19 @@ impl From<ModuleDescription> for Description {
             kind: "module",
             wasm: Wasm { digest: record.manifest.wasm.to_string(), size: record.wasm_size },
             registered_at: timestamp(module.registered_at),
+            owner,
+            canonical_name: canonical_name.map(|name| name.to_string()),
+            replicas,
+            source: from.map(source),
             exports: module.interface.exports.into_iter().map(Export::from).collect(),
         }
+    }
+}
+
+fn source(source: ModuleSource) -> String {
+    match source {
+        ModuleSource::Local => "local".to_owned(),
+        ModuleSource::Peer(id) => id,
     }
 }
 

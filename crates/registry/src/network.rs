@@ -1,0 +1,103 @@
+//! What a backend that is a network knows besides content: whose a module is and who keeps it, and
+//! how the network is. Plain data; an embedded backend has none of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::Name;
+
+/// Where a module comes from, in a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provenance {
+    /// The peer id of the node whose name it is, or for a module that was asked for by digest, of
+    /// the node that registered it, as far as that is known here.
+    pub owner: String,
+    /// The name with its owner's peer id as the namespace, which means the same on every node.
+    /// `None` for a module that was asked for by digest and has no name here.
+    pub canonical_name: Option<Name>,
+    /// How many other nodes are known to keep it.
+    pub replicas: u32,
+    /// Where this node has it from.
+    pub source: ModuleSource,
+}
+
+/// Where a node has a module from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModuleSource {
+    /// It was registered here.
+    Local,
+    /// A peer, by its id.
+    Peer(String),
+}
+
+/// How a network is, as one of its nodes sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NetworkStatus {
+    /// This node.
+    pub peer_id: String,
+    /// By which addresses others reach this node: multiaddresses that end in its peer id.
+    pub addresses: Vec<String>,
+    /// The nodes that this one is connected to.
+    pub peers: Vec<PeerStatus>,
+    /// The records of names.
+    pub records: RecordCounts,
+    /// The content that is kept here.
+    pub blobs: BlobCounts,
+    /// Whether everything has enough copies.
+    pub replication: ReplicationCounts,
+    /// What went through the connections, since the start.
+    pub traffic: Traffic,
+    /// How much of what peers asked or sent was refused since the start, by reason.
+    pub refused: BTreeMap<&'static str, u64>,
+}
+
+/// A node that this one is connected to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Which node.
+    pub peer_id: String,
+    /// The addresses that it is known by.
+    pub addresses: Vec<String>,
+    /// How long a packet takes there and back; `None` until it was measured.
+    pub round_trip: Option<Duration>,
+    /// What it says that it runs; `None` until it did.
+    pub agent: Option<String>,
+}
+
+/// Records of names, by what this node has to do with them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RecordCounts {
+    /// All that it knows.
+    pub known: u64,
+    /// Its own, which it has signed.
+    pub own: u64,
+    /// Those of others whose content it keeps.
+    pub held: u64,
+}
+
+/// Content that a node keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BlobCounts {
+    /// How many blobs.
+    pub count: u64,
+    /// How many bytes they have together.
+    pub bytes: u64,
+}
+
+/// Records whose content has too few copies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReplicationCounts {
+    /// Copies that are being made, or wait for that.
+    pub pending: u64,
+    /// Records of which fewer nodes keep the content than should.
+    pub under_replicated: u64,
+}
+
+/// Bytes that went through a node's connections.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// What came in.
+    pub received_bytes: u64,
+    /// What went out.
+    pub sent_bytes: u64,
+}
