@@ -11,7 +11,8 @@ mod contents;
 mod key;
 #[expect(dead_code, reason = "the swarm comes next")]
 mod protocol;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the swarm comes next"))]
+#[expect(dead_code, reason = "the swarm comes next")]
+#[cfg_attr(not(test), expect(unused_imports, reason = "the swarm comes next"))]
 mod transfer;
 
 pub use key::Key;

@@ -60,6 +60,7 @@ pub(super) enum Tamper {
 struct Store {
     contents: HashMap<Digest, Bytes>,
     blobs: HashMap<Digest, Bytes>,
+    loads: AtomicUsize,
 }
 
 impl Source for Arc<Store> {
@@ -68,6 +69,7 @@ impl Source for Arc<Store> {
     }
 
     fn item(&self, kind: Kind, sha256: Digest) -> BoxFuture<'_, Option<Bytes>> {
+        self.loads.fetch_add(1, Ordering::Relaxed);
         let blob = self.blobs.get(&sha256).filter(|_| kind == Kind::Wasm);
         Box::pin(async move { blob.cloned() })
     }
@@ -81,6 +83,7 @@ fn store(blobs: &[&[u8]]) -> Store {
 /// A provider.
 #[derive(Clone, Debug)]
 struct Provider {
+    store: Arc<Store>,
     server: Arc<Server<Arc<Store>>>,
     tamper: Tamper,
     at: usize,
@@ -144,9 +147,11 @@ impl Network {
     }
 
     fn add(&mut self, store: Store, tamper: Tamper, at: usize) -> PeerId {
-        let server = Arc::new(Server::new(Arc::new(store), self.serve_limits));
+        let store = Arc::new(store);
+        let server = Arc::new(Server::new(Arc::clone(&store), self.serve_limits));
         let peer = PeerId::random();
-        self.providers.insert(peer, Provider { server, tamper, at, sent: Arc::default() });
+        let provider = Provider { store, server, tamper, at, sent: Arc::default() };
+        self.providers.insert(peer, provider);
         peer
     }
 
@@ -156,6 +161,10 @@ impl Network {
 
     pub(super) fn sent_by(&self, peer: PeerId) -> u64 {
         self.providers[&peer].sent.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn loads_of(&self, peer: PeerId) -> usize {
+        self.providers[&peer].store.loads.load(Ordering::Relaxed)
     }
 
     pub(super) fn streams(&self) -> usize {
