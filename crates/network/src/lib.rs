@@ -7,10 +7,11 @@
 //! digests while they arrive.
 
 mod config;
+mod contents;
 mod key;
-#[expect(dead_code, reason = "the swarm comes next")]
 mod protocol;
 mod stub;
+mod transfer;
 
 pub use config::{InvalidNetworkConfig, NetworkConfig};
 pub use key::Key;

@@ -1,0 +1,91 @@
+//! The asking side of one stream.
+
+use std::io;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use futures_util::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::Fault;
+use super::message::{Head, Request};
+
+/// Why something did not come from a provider.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The provider does not have it.
+    NotHere,
+    /// The provider cannot be reached, was silent for too long, or went away.
+    Lost(io::Error),
+    /// The provider is not honest.
+    Fault(Fault),
+    /// It came, and could not be kept.
+    Local(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Lost(error)
+    }
+}
+
+/// A stream to a provider, on which nothing is under way.
+#[derive(Debug)]
+pub(super) struct Conversation<S>(S);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
+    /// A new stream.
+    pub(super) fn new(stream: S) -> Self {
+        Self(stream)
+    }
+
+    /// Asks, and takes the response: the conversation, if it can go on, and what was sent. Bytes are
+    /// taken only if there are as many as `lengths` allows, and while none comes for `stall` at most.
+    pub(super) async fn ask(
+        mut self,
+        request: Request,
+        lengths: RangeInclusive<usize>,
+        stall: Duration,
+    ) -> (Option<Self>, Result<Vec<u8>, Failure>) {
+        match self.exchange(request, lengths, stall).await {
+            Err(failure @ (Failure::Lost(_) | Failure::Fault(_))) => (None, Err(failure)),
+            answer => (Some(self), answer),
+        }
+    }
+
+    async fn exchange(
+        &mut self,
+        request: Request,
+        lengths: RangeInclusive<usize>,
+        stall: Duration,
+    ) -> Result<Vec<u8>, Failure> {
+        let sending = async {
+            self.0.write_all(&request.to_bytes()).await?;
+            self.0.flush().await
+        };
+        timeout(stall, sending).await.map_err(io::Error::from)??;
+        let mut head = [0; Head::BYTES];
+        self.fill(&mut head, stall).await?;
+        let length = match Head::parse(head).ok_or(Failure::Fault(Fault::Malformed))? {
+            Head::NotHere => return Err(Failure::NotHere),
+            Head::Here { length } => length as usize,
+        };
+        if !lengths.contains(&length) {
+            return Err(Failure::Fault(Fault::WrongLength));
+        }
+        let mut body = vec![0; length];
+        self.fill(&mut body, stall).await?;
+        Ok(body)
+    }
+
+    /// Reads until `bytes` is full.
+    async fn fill(&mut self, mut bytes: &mut [u8], stall: Duration) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match timeout(stall, self.0.read(bytes)).await?? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => bytes = &mut bytes[read..],
+            }
+        }
+        Ok(())
+    }
+}
