@@ -33,6 +33,17 @@ impl Key {
         Self(*Digest::of(bytes).as_bytes())
     }
 
+    /// The SHA-256 of a list of byte strings, under a domain of its own: each is preceded by its
+    /// length as eight bytes, most significant first, so that no two lists are hashed alike.
+    pub(crate) fn of_parts(domain: &str, parts: &[&[u8]]) -> Self {
+        let mut bytes = Vec::new();
+        for part in [domain.as_bytes()].iter().chain(parts) {
+            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(part);
+        }
+        Self::of(&bytes)
+    }
+
     /// Where a peer stands: the SHA-256 of its id's bytes, as libp2p's Kademlia places it.
     pub fn of_peer(peer: &PeerId) -> Self {
         Self::of(&peer.to_bytes())
@@ -94,6 +105,20 @@ mod tests {
         let peer = PeerId::random();
         let theirs = libp2p::kad::KBucketKey::from(peer);
         assert_eq!(Key::of_peer(&peer).as_bytes().as_slice(), theirs.hashed_bytes());
+    }
+
+    #[test]
+    fn lists_that_differ_have_other_keys() {
+        let keys = [
+            Key::of_parts("d", &[]),
+            Key::of_parts("d", &[b""]),
+            Key::of_parts("d", &[b"ab", b"c"]),
+            Key::of_parts("d", &[b"a", b"bc"]),
+            Key::of_parts("dab", &[b"c"]),
+        ];
+        for (index, key) in keys.iter().enumerate() {
+            assert!(!keys[..index].contains(key), "{key:?}");
+        }
     }
 
     #[test]

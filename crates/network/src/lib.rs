@@ -8,8 +8,12 @@
 
 mod config;
 mod contents;
+mod index;
 mod key;
+mod names;
+mod network_id;
 mod protocol;
+mod record;
 mod stub;
 mod transfer;
 
