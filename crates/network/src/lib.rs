@@ -6,6 +6,7 @@
 //! is verified before it is used: records by their owners' signatures, manifests and blobs by their
 //! digests while they arrive.
 
+pub mod core;
 mod key;
 #[expect(dead_code, reason = "the swarm comes next")]
 mod protocol;
