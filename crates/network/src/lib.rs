@@ -8,6 +8,7 @@
 
 mod config;
 mod contents;
+pub mod core;
 mod index;
 mod key;
 mod names;

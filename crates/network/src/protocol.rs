@@ -71,11 +71,11 @@ pub(crate) enum Response {
 
 /// A record that a node knows of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// The record's key.
-    pub(crate) key: Key,
+    pub key: Key,
     /// The hash of its signed bytes.
-    pub(crate) hash: Key,
+    pub hash: Key,
 }
 
 /// What became of a record that a node was asked to keep.
