@@ -7,7 +7,12 @@
 //! digests while they arrive.
 
 mod key;
-#[expect(dead_code, reason = "the swarm comes next")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the backend comes next"))]
+mod node;
 mod protocol;
 
 pub use key::Key;
+pub use node::{
+    AskError, Direction, NodeConfig, NodeError, NodeStatus, OpenError, Peer, PeerBounds, Peers,
+    Refusals, Transport,
+};
