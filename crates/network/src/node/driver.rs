@@ -46,8 +46,8 @@ const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long connections may take to close when the node shuts down.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Connections on which nothing happens are kept: the network is those who are connected. This is
-/// for the ones on which not even pings are answered.
+/// How long a connection is kept on which nothing but pings goes: long, for the network is those who
+/// are connected.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// What the handle asks of the task.

@@ -26,7 +26,8 @@ pub struct NodeStatus {
     /// Bytes sent on all streams.
     pub sent_bytes: u64,
     /// Times that another node with this node's identity was met: a copied data directory. Two such
-    /// nodes cannot see each other, and the others cannot tell them apart.
+    /// nodes cannot see each other, and the others cannot tell them apart. It is the one that dials
+    /// that is sure to notice.
     pub same_identity: u64,
     /// What was refused.
     pub refusals: Refusals,

@@ -6,6 +6,7 @@ use libp2p::swarm::{ConnectionId, DialError, ListenError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, identify, mdns, ping};
 
 use super::{Behaviour, BehaviourEvent, Driver};
+use crate::node::ledger::Verdict;
 use crate::node::peers::is_loopback;
 use crate::node::redial::{peer_of, without_peer};
 
@@ -77,17 +78,36 @@ impl Driver {
         if !info.protocols.contains(&self.protocols.store) {
             return self.part_from_stranger(peer, now);
         }
-        let addresses = self.believable(peer, &info.listen_addrs);
-        if info.protocols.contains(&self.protocols.kad) {
-            for address in &addresses {
-                self.swarm.behaviour_mut().kad.add_address(&peer, address.clone());
+        // A peer may push its identity whenever it likes, so that is charged like a request.
+        match self.ledger.charge(peer, 1, 0, now) {
+            Verdict::Serve => {}
+            Verdict::Refuse => {
+                self.refusals.over_rate += 1;
+                return;
             }
+            Verdict::Ban => return self.ban(peer, now),
         }
+        let addresses = self.believable(peer, &info.listen_addrs);
+        self.update_routes(peer, info, &addresses);
         self.relays.identified(peer, info);
         self.redial.remember(peer, &addresses, now);
         self.redial.answered(peer, now);
         if self.members.identified(peer, &info.agent_version, addresses) {
             self.peers_changed();
+        }
+    }
+
+    /// Puts a peer that serves look-ups into the routing table, with the addresses that it has now.
+    fn update_routes(&mut self, peer: PeerId, info: &identify::Info, addresses: &[Multiaddr]) {
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        if info.protocols.contains(&self.protocols.kad) {
+            for address in addresses {
+                kad.add_address(&peer, address.clone());
+            }
+        }
+        let before = self.members.live().get(&peer).map_or(&[][..], |before| &before.addresses);
+        for gone in before.iter().filter(|address| !addresses.contains(address)) {
+            kad.remove_address(&peer, gone);
         }
     }
 
