@@ -49,6 +49,11 @@ impl Key {
         Self::of(&peer.to_bytes())
     }
 
+    /// Where libp2p's Kademlia looks for this key: it hashes whatever it is asked for.
+    pub fn hashed(&self) -> Self {
+        Self::of(&self.0)
+    }
+
     /// The bytes.
     pub const fn as_bytes(&self) -> &[u8; Self::BYTES] {
         &self.0

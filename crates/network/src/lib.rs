@@ -13,6 +13,7 @@ mod index;
 mod key;
 mod names;
 mod network_id;
+mod node;
 mod protocol;
 mod record;
 mod stub;
@@ -20,4 +21,9 @@ mod transfer;
 
 pub use config::{InvalidNetworkConfig, NetworkConfig};
 pub use key::Key;
+
 pub use stub::{NetworkBackend, NetworkError};
+pub use node::{
+    AskError, Direction, NodeConfig, NodeError, NodeStatus, OpenError, Peer, PeerBounds, Peers,
+    Refusals, Transport,
+};

@@ -1,11 +1,14 @@
 //! What nodes say to each other about records, as requests and answers in CBOR.
 //!
-//! Every list has a longest length, which whoever sends keeps to and whoever receives checks.
+//! Every list has a longest length, which whoever sends keeps to and beyond which nothing is read.
 //! Records travel as their signed bytes, so that whoever passes one on passes on the signature.
+
+mod bounded;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use self::bounded::{at_most, lists_at_most};
 use crate::Key;
 
 /// The protocol's name. Nodes that do not speak it have nothing to say to each other.
@@ -39,15 +42,15 @@ pub(crate) enum Request {
     /// missing has been fetched, from whoever asks or from others.
     Store(Bytes),
     /// Here are records that are new to me. Answered by [`Response::Heard`].
-    Announce(Vec<Bytes>),
+    Announce(#[serde(deserialize_with = "at_most::<MAX_RECORDS, _, _>")] Vec<Bytes>),
     /// Which records are there under these keys, of names or of claims? At most [`MAX_KEYS`].
-    Find(Vec<Key>),
+    Find(#[serde(deserialize_with = "at_most::<MAX_KEYS, _, _>")] Vec<Key>),
     /// Of which of these records do you keep the content? At most [`MAX_KEYS`].
-    Holds(Vec<Key>),
+    Holds(#[serde(deserialize_with = "at_most::<MAX_KEYS, _, _>")] Vec<Key>),
     /// What sums up the records you know of, part by part?
     Summary,
     /// Which records do you know of in these parts? At most [`MAX_PARTS`].
-    Parts(Vec<u8>),
+    Parts(#[serde(deserialize_with = "at_most::<MAX_PARTS, _, _>")] Vec<u8>),
 }
 
 /// What it is answered.
@@ -58,13 +61,16 @@ pub(crate) enum Response {
     /// To [`Request::Announce`].
     Heard,
     /// To [`Request::Find`]: at most [`MAX_RECORDS`].
-    Records(Vec<Bytes>),
+    Records(#[serde(deserialize_with = "at_most::<MAX_RECORDS, _, _>")] Vec<Bytes>),
     /// To [`Request::Holds`]: those of the keys.
-    Held(Vec<Key>),
+    Held(#[serde(deserialize_with = "at_most::<MAX_KEYS, _, _>")] Vec<Key>),
     /// To [`Request::Summary`]: a fingerprint for each of [`PARTS`] parts.
-    Summary(Vec<Key>),
+    Summary(#[serde(deserialize_with = "at_most::<PARTS, _, _>")] Vec<Key>),
     /// To [`Request::Parts`]: for each part that was asked for, its entries.
-    Parts(Vec<Vec<Entry>>),
+    Parts(
+        #[serde(deserialize_with = "lists_at_most::<MAX_PARTS, MAX_ENTRIES, _, _>")]
+        Vec<Vec<Entry>>,
+    ),
     /// The request was not one that a node of this version makes, or too much.
     Refused(Refusal),
 }

@@ -1,0 +1,178 @@
+//! Which protocols a node speaks, and how each is set up.
+
+use std::io;
+use std::time::Duration;
+
+use libp2p::allow_block_list::{self, BlockedPeers};
+use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::request_response::{self, ProtocolSupport};
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{PeerId, StreamProtocol, autonat, dcutr, identify, kad, mdns, ping, relay};
+
+use super::codec::Codec;
+use super::config::{NodeConfig, PeerBounds};
+use super::provided::Provided;
+use super::requests::LONGEST_ANSWER;
+use super::streams;
+use crate::Key;
+use crate::protocol::STORE_PROTOCOL;
+
+/// What a node says that it is.
+const AGENT: &str = concat!("wasm-exec-api/", env!("CARGO_PKG_VERSION"));
+
+/// The family of protocols, for whoever looks at a connection.
+const FAMILY: &str = "/wasm-exec/1";
+
+/// A peer that does not answer a ping in this time is taken for dead, and its connection closed.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often each peer is asked whether it is there: often enough that what a dead one had can be
+/// copied elsewhere within 30 s.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a look-up may take.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long one peer may take to answer a step of a look-up.
+const STEP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For how long a peer is on record as a provider, and how often this node renews its own records.
+const PROVIDER_TTL: Duration = Duration::from_secs(3 * 60 * 60);
+const PROVIDER_RENEWAL: Duration = Duration::from_secs(60 * 60);
+
+/// Of how many peers addresses are kept for when they are to be dialled.
+const ADDRESS_BOOK: usize = 1024;
+
+/// Streams of one connection beyond those that are counted as requests: those that are read.
+const READING_STREAMS: usize = 16;
+
+/// The names of the protocols of one network.
+#[derive(Clone, Debug)]
+pub(super) struct Protocols {
+    pub(super) store: StreamProtocol,
+    pub(super) transfer: StreamProtocol,
+    pub(super) kad: StreamProtocol,
+}
+
+impl Protocols {
+    /// Those of a network: its key's first half is at the end of each name.
+    pub(super) fn of(network: &Key) -> Self {
+        let network: String =
+            network.as_bytes()[..Key::BYTES / 2].iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = |protocol: &str| {
+            StreamProtocol::try_from_owned(format!("{protocol}/{network}"))
+                .expect("the names begin with a slash")
+        };
+        Self {
+            store: name(STORE_PROTOCOL),
+            transfer: name("/wasm-exec/transfer/1"),
+            kad: name("/wasm-exec/kad/1"),
+        }
+    }
+}
+
+/// All that a node speaks.
+#[derive(NetworkBehaviour)]
+pub(super) struct Behaviour {
+    // Whoever is refused by one of these two is refused before the others hear of it.
+    pub(super) bans: allow_block_list::Behaviour<BlockedPeers>,
+    pub(super) limits: connection_limits::Behaviour,
+    pub(super) identify: identify::Behaviour,
+    pub(super) ping: ping::Behaviour,
+    pub(super) kad: kad::Behaviour<Provided>,
+    pub(super) store: request_response::Behaviour<Codec>,
+    pub(super) transfer: streams::Behaviour,
+    mdns: Toggle<mdns::tokio::Behaviour>,
+    autonat_client: Toggle<autonat::v2::client::Behaviour>,
+    autonat_server: Toggle<autonat::v2::server::Behaviour>,
+    relay_client: relay::client::Behaviour,
+    relay_server: Toggle<relay::Behaviour>,
+    hole_punching: Toggle<dcutr::Behaviour>,
+}
+
+impl Behaviour {
+    pub(super) fn new(
+        config: &NodeConfig,
+        protocols: &Protocols,
+        relay_client: relay::client::Behaviour,
+    ) -> Self {
+        let local = config.keypair.public().to_peer_id();
+        let bounds = &config.bounds;
+        let on_the_internet = !config.local_only_mode;
+        Self {
+            bans: allow_block_list::Behaviour::default(),
+            limits: limits(bounds),
+            identify: identify(config),
+            ping: ping::Behaviour::new(
+                ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT),
+            ),
+            kad: kad(local, config, protocols.kad.clone()),
+            store: store(bounds, protocols.store.clone()),
+            transfer: streams::Behaviour::new(protocols.transfer.clone()),
+            mdns: mdns(config, local).into(),
+            autonat_client: on_the_internet.then(Default::default).into(),
+            autonat_server: on_the_internet.then(Default::default).into(),
+            relay_client,
+            relay_server: on_the_internet
+                .then(|| relay::Behaviour::new(local, relay::Config::default()))
+                .into(),
+            hole_punching: on_the_internet.then(|| dcutr::Behaviour::new(local)).into(),
+        }
+    }
+}
+
+fn limits(bounds: &PeerBounds) -> connection_limits::Behaviour {
+    connection_limits::Behaviour::new(
+        ConnectionLimits::default()
+            .with_max_pending_incoming(Some(bounds.pending_connections))
+            .with_max_pending_outgoing(Some(bounds.pending_connections))
+            .with_max_established_incoming(Some(bounds.inbound_connections))
+            .with_max_established(Some(bounds.connections))
+            .with_max_established_per_peer(Some(bounds.connections_per_peer)),
+    )
+}
+
+fn identify(config: &NodeConfig) -> identify::Behaviour {
+    identify::Behaviour::new(
+        identify::Config::new(FAMILY.to_owned(), config.keypair.public())
+            .with_agent_version(AGENT.to_owned())
+            .with_push_listen_addr_updates(true)
+            .with_cache_size(ADDRESS_BOOK),
+    )
+}
+
+fn kad(local: PeerId, config: &NodeConfig, protocol: StreamProtocol) -> kad::Behaviour<Provided> {
+    let mut settings = kad::Config::new(protocol);
+    settings
+        .set_query_timeout(LOOK_UP_TIMEOUT)
+        .set_substreams_timeout(STEP_TIMEOUT)
+        .set_provider_record_ttl(Some(PROVIDER_TTL))
+        .set_provider_publication_interval(Some(PROVIDER_RENEWAL))
+        .set_replication_interval(None)
+        .set_publication_interval(None);
+    let store = Provided::new(local, &config.bounds);
+    let mut kad = kad::Behaviour::with_config(local, store, settings);
+    if config.local_only_mode {
+        kad.set_mode(Some(kad::Mode::Server));
+    }
+    kad
+}
+
+fn store(bounds: &PeerBounds, protocol: StreamProtocol) -> request_response::Behaviour<Codec> {
+    let streams = bounds.requests_at_once + bounds.asks_at_once + READING_STREAMS;
+    let settings = request_response::Config::default()
+        .with_request_timeout(LONGEST_ANSWER)
+        .with_max_concurrent_streams(streams);
+    request_response::Behaviour::new([(protocol, ProtocolSupport::Full)], settings)
+}
+
+/// Multicast DNS, if it is wanted and there is a network for it.
+fn mdns(config: &NodeConfig, local: PeerId) -> Option<mdns::tokio::Behaviour> {
+    if !config.mdns {
+        return None;
+    }
+    mdns::tokio::Behaviour::new(mdns::Config::default(), local)
+        .inspect_err(|error: &io::Error| tracing::warn!(%error, "no multicast DNS"))
+        .ok()
+}

@@ -1,0 +1,136 @@
+//! What a node is started with.
+
+use std::time::Duration;
+
+use libp2p::identity::Keypair;
+use libp2p::pnet::PreSharedKey;
+use libp2p::{Multiaddr, PeerId};
+
+use crate::Key;
+
+/// What a node is started with.
+#[derive(Clone)]
+pub struct NodeConfig {
+    /// The node's identity. Its public key's peer id is what others know it by.
+    pub keypair: Keypair,
+    /// The secret of a private network, which is reached over TCP alone: nobody without it gets as
+    /// far as a handshake. `None`: whoever knows `network` may come.
+    pub secret: Option<PreSharedKey>,
+    /// Which network this is. It is part of every protocol's name, so nodes of two networks have
+    /// nothing to say to each other, and part as soon as they notice.
+    pub network: Key,
+    /// Where to listen. `/ip4/0.0.0.0/…` becomes one address for each interface.
+    pub listen: Vec<Multiaddr>,
+    /// Where to find the network: peers that are dialled until they answer, and again whenever the
+    /// connection is lost. They are let in even when all places are taken.
+    pub peers: Vec<Multiaddr>,
+    /// Peers remembered from earlier, which are dialled while there are few connections.
+    pub known: Vec<(PeerId, Vec<Multiaddr>)>,
+    /// Whether to look for peers on the local network by multicast DNS, and to be found there.
+    pub mdns: bool,
+    /// Whether all peers reach each other directly, as on a local network or in one process. Such
+    /// a node serves look-ups at once. One that is not so sure asks others whether it is reachable
+    /// (AutoNAT), waits with serving until it is, and helps others or has itself helped through
+    /// routers (relays, hole punching).
+    pub local_only_mode: bool,
+    /// What peers may use of this node.
+    pub bounds: PeerBounds,
+    /// What carries the bytes.
+    pub transport: Transport,
+}
+
+/// What carries the bytes between nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP (Noise, yamux) and QUIC, names by DNS; of a private network TCP alone.
+    Network,
+    /// Channels in this process, under `/memory/…` addresses: for many nodes in one process.
+    Memory,
+}
+
+/// What peers may use of a node, each by itself and all together.
+///
+/// Whoever asks for more is refused, and counted ([`super::Refusals`]); whoever goes on asking for
+/// much more is disconnected and not let in for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerBounds {
+    /// Connections, of all peers, either way.
+    pub connections: u32,
+    /// Those of them that others opened. The rest is for peers of our own choice, so that a crowd
+    /// of strangers cannot have all places.
+    pub inbound_connections: u32,
+    /// Connections of one peer. Two nodes that dial each other at once have two, and a third is
+    /// needed to replace a relayed one.
+    pub connections_per_peer: u32,
+    /// Connections on which the handshake is not done, each way.
+    pub pending_connections: u32,
+    /// While fewer peers than this are live, peers that were found are dialled. The places that are
+    /// left are for those who dial us.
+    pub wanted_peers: usize,
+    /// Requests and transfer streams that a peer may begin in a second, over time.
+    pub requests_per_second: u32,
+    /// How many it may begin at once, after it was quiet.
+    pub request_burst: u32,
+    /// Bytes of requests that a peer may send in a second, over time.
+    pub bytes_per_second: u32,
+    /// How many it may send at once, after it was quiet.
+    pub byte_burst: u32,
+    /// By how many bursts a peer may exceed the rates, being refused, before it is banned.
+    pub patience: u32,
+    /// For how long a banned peer is not let in.
+    pub ban: Duration,
+    /// A peer's requests that are answered at the same time.
+    pub requests_at_once: usize,
+    /// All peers' requests that are answered at the same time.
+    pub all_requests_at_once: usize,
+    /// A peer's transfer streams that are served at the same time.
+    pub streams_at_once: usize,
+    /// All peers' transfer streams that are served at the same time.
+    pub all_streams_at_once: usize,
+    /// Requests to one peer that wait for their answers.
+    pub asks_at_once: usize,
+    /// Keys that one peer may be on record as a provider of.
+    pub provided_keys: usize,
+    /// Provider records of all peers together.
+    pub all_provided_keys: usize,
+}
+
+impl Default for PeerBounds {
+    fn default() -> Self {
+        Self {
+            connections: 128,
+            inbound_connections: 96,
+            connections_per_peer: 3,
+            pending_connections: 32,
+            wanted_peers: 64,
+            requests_per_second: 50,
+            request_burst: 500,
+            bytes_per_second: 1 << 20,
+            byte_burst: 8 << 20,
+            patience: 2,
+            ban: Duration::from_secs(10 * 60),
+            requests_at_once: 16,
+            all_requests_at_once: 256,
+            streams_at_once: 8,
+            all_streams_at_once: 64,
+            asks_at_once: 32,
+            provided_keys: 4096,
+            all_provided_keys: 64 << 10,
+        }
+    }
+}
+
+impl std::fmt::Debug for NodeConfig {
+    /// Without the secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeConfig")
+            .field("peer", &self.keypair.public().to_peer_id())
+            .field("private", &self.secret.is_some())
+            .field("network", &self.network)
+            .field("listen", &self.listen)
+            .field("peers", &self.peers)
+            .field("known", &self.known.len())
+            .field("transport", &self.transport)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,6 @@
+//! Nodes in this process, over the memory transport and over TCP and QUIC on loopback.
+
+mod hostile;
+mod meeting;
+mod support;
+mod transfer;
