@@ -114,6 +114,28 @@ impl Contents {
         Ok(contents)
     }
 
+    /// The list of a module that links to modules with these lists, in any order. Hashes the module's
+    /// own manifest and blob.
+    ///
+    /// # Errors
+    ///
+    /// As [`Contents::of`].
+    pub(crate) fn with_links(
+        linked: Vec<Self>,
+        manifest: &Manifest,
+        wasm: &[u8],
+    ) -> Result<Self, InvalidContents> {
+        let own = [
+            Item::of(Kind::Manifest, manifest.digest(), manifest.canonical().as_bytes()),
+            Item::of(Kind::Wasm, manifest.wasm, wasm),
+        ];
+        let mut seen = HashSet::new();
+        let all = linked.into_iter().flat_map(|contents| contents.items).chain(own);
+        let contents = Self { items: all.filter(|item| seen.insert(item.sha256)).collect() };
+        contents.check_bounds(u64::MAX)?;
+        Ok(contents)
+    }
+
     /// Reads a list from its canonical form. A blob in it is to have at most `max_wasm_bytes`.
     ///
     /// # Errors

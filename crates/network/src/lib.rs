@@ -6,24 +6,30 @@
 //! is verified before it is used: records by their owners' signatures, manifests and blobs by their
 //! digests while they arrive.
 
+mod backend;
 mod config;
 mod contents;
 pub mod core;
+mod exchange;
+mod fetching;
+mod held;
 mod index;
 mod key;
+mod library;
+mod lookup;
 mod names;
 mod network_id;
 mod node;
 mod protocol;
+mod publishing;
 mod record;
-mod stub;
+mod rows;
+mod shared;
+mod status;
 mod transfer;
+mod upkeep;
 
+pub use backend::{NetworkBackend, NetworkError};
 pub use config::{InvalidNetworkConfig, NetworkConfig};
 pub use key::Key;
-
-pub use stub::{NetworkBackend, NetworkError};
-pub use node::{
-    AskError, Direction, NodeConfig, NodeError, NodeStatus, OpenError, Peer, PeerBounds, Peers,
-    Refusals, Transport,
-};
+pub use node::NodeError;

@@ -27,6 +27,11 @@ impl NetworkId {
         Self(Key::of_parts(DOMAIN, &[b"private", secret]))
     }
 
+    /// The id as a key.
+    pub(crate) const fn key(&self) -> Key {
+        self.0
+    }
+
     /// The id's bytes.
     pub(crate) const fn as_bytes(&self) -> &[u8; Key::BYTES] {
         self.0.as_bytes()

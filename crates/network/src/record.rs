@@ -25,7 +25,7 @@ use crate::Key;
 use crate::network_id::NetworkId;
 
 pub(crate) use invalid::{InvalidRecord, SignError};
-pub(crate) use next::{Content, LIFETIME, NoSuccessor};
+pub(crate) use next::{Content, NoSuccessor};
 pub(crate) use select::{Selected, select};
 pub(crate) use signed::SignedRecord;
 
@@ -96,7 +96,11 @@ pub(crate) struct ContentsId {
 impl NameRecord {
     /// The key that all records of this owner's name have.
     pub(crate) fn key(&self) -> Key {
-        let Self { network, owner, name, .. } = self;
+        Self::key_of(&self.network, &self.owner, &self.name)
+    }
+
+    /// The key that all records of an owner's name have.
+    pub(crate) fn key_of(network: &NetworkId, owner: &PeerId, name: &Name) -> Key {
         let parts = [network.as_bytes(), &*owner.to_bytes(), name.as_str().as_bytes()];
         Key::of_parts("wasm-exec-record-key", &parts)
     }

@@ -196,6 +196,11 @@ impl Repair {
         }
     }
 
+    /// How many other nodes are known to hold the content of the record, which this node holds.
+    pub fn replicas(&self, key: &Key) -> usize {
+        self.holdings.get(key).map_or(0, |holding| holding.copies())
+    }
+
     /// How things stand.
     pub fn counts(&self) -> Counts {
         let wanting = self.holdings.values().filter(|holding| holding.wanting).count();

@@ -18,9 +18,6 @@ use super::streams;
 use crate::Key;
 use crate::protocol::STORE_PROTOCOL;
 
-/// What a node says that it is.
-const AGENT: &str = concat!("wasm-exec-api/", env!("CARGO_PKG_VERSION"));
-
 /// The family of protocols, for whoever looks at a connection.
 const FAMILY: &str = "/wasm-exec/1";
 
@@ -136,7 +133,7 @@ fn limits(bounds: &PeerBounds) -> connection_limits::Behaviour {
 fn identify(config: &NodeConfig) -> identify::Behaviour {
     identify::Behaviour::new(
         identify::Config::new(FAMILY.to_owned(), config.keypair.public())
-            .with_agent_version(AGENT.to_owned())
+            .with_agent_version(config.agent.clone())
             .with_push_listen_addr_updates(true)
             .with_cache_size(ADDRESS_BOOK),
     )

@@ -19,6 +19,8 @@ pub struct NodeConfig {
     /// Which network this is. It is part of every protocol's name, so nodes of two networks have
     /// nothing to say to each other, and part as soon as they notice.
     pub network: Key,
+    /// What it says that it is: a program and its version.
+    pub agent: String,
     /// Where to listen. `/ip4/0.0.0.0/…` becomes one address for each interface.
     pub listen: Vec<Multiaddr>,
     /// Where to find the network: peers that are dialled until they answer, and again whenever the

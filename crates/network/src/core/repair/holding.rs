@@ -145,6 +145,12 @@ impl Holding {
         stale.is_empty()
     }
 
+    /// How many others are known to hold it.
+    pub(super) fn copies(&self) -> usize {
+        let holds = |standing: &&Standing| matches!(standing.known, Known::Holds { .. });
+        self.standings.iter().filter(holds).count()
+    }
+
     /// `peer` said whether it holds the record.
     pub(super) fn told(&mut self, now: Duration, peer: &PeerId, holds: bool) {
         let standing = self.standing_mut(peer);

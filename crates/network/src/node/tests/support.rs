@@ -78,6 +78,7 @@ impl Service for Deeds {
 /// A configuration to start from: in memory, alone.
 pub(super) fn config() -> NodeConfig {
     NodeConfig {
+        agent: "test".to_owned(),
         keypair: Keypair::generate_ed25519(),
         secret: None,
         network: Key::of(b"a network"),

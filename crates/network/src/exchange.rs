@@ -1,0 +1,175 @@
+//! What a node answers to others, who may say anything.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use libp2p::{PeerId, Stream};
+use tokio::sync::Semaphore;
+use wasm_exec_registry::{BoxFuture, RegisterError, RegistryError, StorageError};
+
+use crate::Key;
+use crate::core::sync;
+use crate::fetching::FetchingError;
+use crate::index::Applied;
+use crate::library::{AddError, Library};
+use crate::node::{Peers, Service};
+use crate::protocol::{MAX_KEYS, MAX_RECORDS, Receipt, Refusal, Request, Response};
+use crate::shared::Shared;
+use crate::transfer::Server;
+
+/// How many records are taken in for others at once. Whoever comes then is told so, and asks another.
+const STORES: usize = 16;
+
+/// Answers for a node, for as long as there is one.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    shared: Weak<Shared>,
+    content: Server<Library>,
+    stores: Semaphore,
+}
+
+impl Exchange {
+    pub(crate) fn new(shared: &Arc<Shared>, content: Server<Library>) -> Self {
+        Self { shared: Arc::downgrade(shared), content, stores: Semaphore::new(STORES) }
+    }
+
+    async fn answered(&self, peer: PeerId, request: Request) -> Response {
+        let Some(shared) = self.shared.upgrade() else { return Response::Refused(Refusal::Busy) };
+        match request {
+            Request::Store(record) => Response::Receipt(self.store(&shared, peer, &record).await),
+            Request::Announce(records) if records.len() <= MAX_RECORDS => {
+                shared.hear_all(&records, peer).await;
+                Response::Heard
+            }
+            Request::Find(keys) if keys.len() <= MAX_KEYS => Response::Records(find(&shared, &keys)),
+            Request::Holds(keys) if keys.len() <= MAX_KEYS => Response::Held(held(&shared, keys)),
+            Request::Summary => {
+                let mut knowledge = shared.knowledge();
+                let knowledge = &mut *knowledge;
+                Response::Summary(knowledge.fingerprints.summary(&knowledge.index))
+            }
+            Request::Parts(parts) => match sync::told(&shared.knowledge().index, &parts) {
+                Some(told) => Response::Parts(told),
+                None => Response::Refused(Refusal::TooMuch),
+            },
+            Request::Announce(_) | Request::Find(_) | Request::Holds(_) => {
+                Response::Refused(Refusal::TooMuch)
+            }
+        }
+    }
+
+    /// Keeps a record and its content.
+    async fn store(&self, shared: &Shared, peer: PeerId, record: &[u8]) -> Receipt {
+        let (record, applied) = match shared.hear(record, peer).await {
+            Ok(heard) => heard,
+            Err(refusal) => return Receipt::Refused(refusal),
+        };
+        match applied {
+            Applied::Older(held) => return Receipt::Newer(held.bytes().clone()),
+            Applied::Forbidden(_) => return Receipt::Refused(Refusal::Invalid),
+            Applied::Refused(refusal) => return Receipt::Refused(refusal),
+            // It is kept like any other that is heard, and there is no content to it.
+            Applied::New { .. } | Applied::Same if record.record().tombstone => {
+                return Receipt::Stored;
+            }
+            Applied::New { .. } | Applied::Same => {}
+        }
+        let Ok(_place) = self.stores.try_acquire() else { return Receipt::Refused(Refusal::Busy) };
+        let stated = record.record();
+        let has_room = {
+            let held = &shared.knowledge().held;
+            held.contains(&record.key()) || held.has_room(&stated.owner, stated.bytes)
+        };
+        if stated.owner != shared.own && !has_room {
+            return Receipt::Refused(Refusal::TooMuch);
+        }
+        match shared.fetch_record(&record, Some(peer)).await {
+            Ok(()) => Receipt::Stored,
+            Err(error) => {
+                let name = record.canonical_name();
+                tracing::debug!(%error, %name, "a record is not kept for another node");
+                Receipt::Refused(refusal(&error))
+            }
+        }
+    }
+}
+
+/// The records of names and of claims under these keys.
+fn find(shared: &Shared, keys: &[Key]) -> Vec<Bytes> {
+    let knowledge = shared.knowledge();
+    let mut records = Vec::new();
+    for key in keys {
+        let named = knowledge.index.get(key).into_iter();
+        records.extend(named.chain(knowledge.index.claims(key)).map(|found| found.bytes().clone()));
+    }
+    records.truncate(MAX_RECORDS);
+    records
+}
+
+/// Those of the keys under which content is on the disk.
+fn held(shared: &Shared, mut keys: Vec<Key>) -> Vec<Key> {
+    let knowledge = shared.knowledge();
+    keys.retain(|key| knowledge.repair.holds(key));
+    keys
+}
+
+fn refusal(error: &FetchingError) -> Refusal {
+    match error {
+        FetchingError::Registry(RegistryError::Storage(error))
+        | FetchingError::Add(
+            AddError::Registry(RegistryError::Storage(error))
+            | AddError::Register(RegisterError::Storage(error)),
+        ) => match error {
+            StorageError::Full(_) => Refusal::Full,
+            StorageError::ReadOnly(_) | StorageError::Corrupt { .. } | StorageError::Io(_) => {
+                Refusal::Failed
+            }
+        },
+        FetchingError::Registry(_) | FetchingError::Add(AddError::Registry(_)) => Refusal::Failed,
+        // Another name of the owner is in the way, of which the tombstone is still to come.
+        FetchingError::Add(AddError::Register(_)) => Refusal::Invalid,
+        FetchingError::Alone
+        | FetchingError::TooSlow
+        | FetchingError::Fetch(_)
+        | FetchingError::Contents(_)
+        | FetchingError::OtherSize
+        | FetchingError::Add(AddError::Invalid(_) | AddError::NotThat(_)) => Refusal::NoContent,
+    }
+}
+
+impl Service for Exchange {
+    fn answer(&self, peer: PeerId, request: Request) -> BoxFuture<'_, Response> {
+        Box::pin(self.answered(peer, request))
+    }
+
+    fn serve(&self, peer: PeerId, stream: Stream) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if let Err(error) = self.content.serve(stream).await {
+                tracing::debug!(%peer, %error, "a stream of content ended");
+            }
+        })
+    }
+
+    fn changed(&self, peers: &Peers) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        shared.knowledge().meet(shared.own, peers.iter().map(|peer| peer.id).collect());
+        shared.changed.notify_one();
+    }
+}
+
+impl crate::shared::Knowledge {
+    /// These peers are connected now, and no others.
+    fn meet(&mut self, own: PeerId, peers: HashSet<PeerId>) {
+        let known: HashSet<PeerId> = self.repair.live().iter().copied().collect();
+        for peer in known.difference(&peers).filter(|peer| **peer != own) {
+            self.repair.left(peer);
+            self.schedule.gone(peer);
+            self.compared.remove(peer);
+        }
+        for peer in peers.difference(&known) {
+            self.repair.joined(*peer);
+            self.schedule.connected(*peer);
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Fetching what is not on the disk: the closure of a module, from whoever has it.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use libp2p::{PeerId, Stream};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
+use tokio::time::timeout;
+use wasm_exec_registry::{BoxFuture, Digest, Name, RegistryError, Row, StorageError};
+
+use crate::contents::{Contents, InvalidContents};
+use crate::library::AddError;
+use crate::node::Node;
+use crate::record::{ContentsId, SignedRecord};
+use crate::rows;
+use crate::shared::Shared;
+use crate::transfer::{Fault, FetchError, Fetcher, Partials, Peers, Stated, Timing};
+
+/// How many closures are fetched at once.
+const FETCHES: usize = 16;
+
+/// How much of closures is in memory at once, from an item's last byte to the commit, in KiB, since a
+/// semaphore counts no further: 256 MiB.
+const LANDING_KIB: u32 = 256 << 10;
+
+/// How long one closure may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How many peers are asked for one closure.
+const MAX_SOURCES: usize = 16;
+
+/// Locks of closures that are fetched: one for each first byte of a digest.
+const LOCKS: usize = 256;
+
+/// Bounds of fetching, and where what is fetched is put together.
+#[derive(Debug)]
+pub(crate) struct Fetching {
+    fetches: Semaphore,
+    landing: Semaphore,
+    partials: Partials,
+    /// Of two that want the same module, the second finds it on the disk.
+    locks: Vec<Arc<Mutex<()>>>,
+}
+
+/// What is to be fetched.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) module: Digest,
+    /// What its owner signed that it is made of; `None` if all that is known is the module's digest.
+    pub(crate) contents: Option<ContentsId>,
+    /// The sum of its sizes, likewise.
+    pub(crate) bytes: Option<u64>,
+    /// The name to keep it under.
+    pub(crate) name: Option<Name>,
+    /// Whom to ask, in this order.
+    pub(crate) sources: Vec<PeerId>,
+    /// Written in the same transaction.
+    pub(crate) rows: Vec<Row>,
+}
+
+impl Wanted {
+    /// A module of which only its digest is known.
+    pub(crate) fn unnamed(module: Digest, sources: Vec<PeerId>) -> Self {
+        Self { module, contents: None, bytes: None, name: None, sources, rows: Vec::new() }
+    }
+}
+
+/// Why a closure was not fetched.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FetchingError {
+    /// This node has no connections yet.
+    #[error("there is nobody to ask")]
+    Alone,
+    /// Not all of it came in time.
+    #[error("the content did not arrive in time")]
+    TooSlow,
+    /// Not all of it could be had.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The contents list is not one, or is one of other bytes than were signed.
+    #[error("the list of the contents")]
+    Contents(#[from] InvalidContents),
+    /// The contents have another sum of sizes than the record says.
+    #[error("the contents do not have the size that the record says")]
+    OtherSize,
+    /// It was not taken in.
+    #[error(transparent)]
+    Add(#[from] AddError),
+    /// The registry failed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+impl From<StorageError> for FetchingError {
+    fn from(error: StorageError) -> Self {
+        Self::Registry(error.into())
+    }
+}
+
+impl Fetching {
+    pub(crate) fn new(partials: Partials) -> Self {
+        Self {
+            fetches: Semaphore::new(FETCHES),
+            landing: Semaphore::new(LANDING_KIB as usize),
+            partials,
+            locks: (0..LOCKS).map(|_| Arc::default()).collect(),
+        }
+    }
+
+    async fn lock(&self, module: &Digest) -> OwnedMutexGuard<()> {
+        let lock = &self.locks[usize::from(module.as_bytes()[0])];
+        Arc::clone(lock).lock_owned().await
+    }
+}
+
+impl Shared {
+    /// Has the content of a record on the disk, with the record, under its name; asks `first` before
+    /// others where it is not.
+    ///
+    /// # Errors
+    ///
+    /// When nobody has it, or it cannot be kept; then nothing of it is.
+    pub(crate) async fn fetch_record(
+        &self,
+        record: &SignedRecord,
+        first: Option<PeerId>,
+    ) -> Result<(), FetchingError> {
+        let row = rows::record(record);
+        if self.has_content(record).await? {
+            return Ok(self.library.local().write(vec![row]).await?);
+        }
+        let stated = record.record();
+        let name = self.local_name(record);
+        if self.library.resolve(name).await?.is_some_and(|entry| entry.name == *name) {
+            // The name was deleted and taken anew, and only the latter was heard.
+            self.let_go(record, Vec::new()).await;
+        }
+        self.fetch(Wanted {
+            module: stated.module,
+            contents: Some(stated.contents),
+            bytes: Some(stated.bytes),
+            name: Some(name.clone()),
+            sources: self.sources(record, first),
+            rows: vec![row],
+        })
+        .await?;
+        let mut knowledge = self.knowledge();
+        if stated.owner != self.own {
+            knowledge.held.insert(record.key(), stated.owner, stated.bytes);
+        }
+        knowledge.repair.held(record.key(), stated.owner);
+        Ok(())
+    }
+
+    /// Has the closure of a module on the disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`Shared::fetch_record`].
+    pub(crate) async fn fetch(&self, wanted: Wanted) -> Result<(), FetchingError> {
+        let fetching = timeout(PATIENCE, self.fetch_now(wanted));
+        fetching.await.map_err(|_| FetchingError::TooSlow)?
+    }
+
+    async fn fetch_now(&self, wanted: Wanted) -> Result<(), FetchingError> {
+        let Wanted { module, contents, bytes, name, sources, rows } = wanted;
+        let _lock = self.fetching.lock(&module).await;
+        // The semaphores are never closed.
+        let _place = self.fetching.fetches.acquire().await;
+        let node = self.node().ok_or(FetchingError::Alone)?.clone();
+        let partials = self.fetching.partials.clone();
+        let fetcher = Fetcher::new(Streams(node), partials, Timing::default());
+        let contents = match self.library.contents(module).await? {
+            Some(contents) => contents,
+            None => self.fetch_contents(&fetcher, module, contents, &sources).await?,
+        };
+        if bytes.is_some_and(|bytes| bytes != contents.bytes()) {
+            return Err(FetchingError::OtherSize);
+        }
+        let missing = self.library.missing(&contents).await?;
+        let kib = missing.iter().map(|item| item.size).sum::<u64>() >> 10;
+        let kib = u32::try_from(kib).unwrap_or(u32::MAX).min(LANDING_KIB);
+        let _room = self.fetching.landing.acquire_many(kib).await;
+        let mut fetched: HashMap<Digest, Bytes> = HashMap::new();
+        for item in missing {
+            fetched.insert(item.sha256, fetcher.item(&item, &sources).await?);
+        }
+        self.library.add(module, &contents, &fetched, name, rows).await?;
+        Ok(())
+    }
+
+    async fn fetch_contents(
+        &self,
+        fetcher: &Fetcher<Streams>,
+        module: Digest,
+        stated: Option<ContentsId>,
+        sources: &[PeerId],
+    ) -> Result<Contents, FetchingError> {
+        let stated = stated.map(|ContentsId { digest, size }| Stated { digest, size });
+        let text = fetcher.contents(module, stated, sources).await?;
+        Ok(Contents::decode(&text, self.library.wasm_bytes())?)
+    }
+
+    /// Who may have the content of a record: whoever told of it, its owner, and the others in the order
+    /// in which they should.
+    fn sources(&self, record: &SignedRecord, first: Option<PeerId>) -> Vec<PeerId> {
+        let key = record.key();
+        let mut sources: Vec<PeerId> = first.into_iter().collect();
+        let knowledge = self.knowledge();
+        let live = knowledge.repair.live();
+        let owner = live.get(&record.record().owner);
+        for peer in owner.into_iter().chain(live.nearest(&key)) {
+            if *peer != self.own && !sources.contains(peer) {
+                sources.push(*peer);
+            }
+            if sources.len() == MAX_SOURCES {
+                break;
+            }
+        }
+        sources
+    }
+}
+
+/// The streams on which content comes.
+#[derive(Debug)]
+pub(crate) struct Streams(Node);
+
+impl Peers for Streams {
+    type Stream = Stream;
+
+    fn open(&self, peer: PeerId) -> BoxFuture<'_, io::Result<Stream>> {
+        Box::pin(async move { self.0.open(peer).await.map_err(io::Error::other) })
+    }
+
+    fn misbehaved(&self, peer: PeerId, fault: Fault) {
+        tracing::warn!(%peer, %fault, "a peer sent other content than was asked for");
+    }
+}

@@ -1,0 +1,263 @@
+//! What names mean, and where content is that is not here.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use libp2p::PeerId;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use wasm_exec_registry::{Digest, Entry, Name, RegistryError};
+
+use crate::Key;
+use crate::fetching::{FetchingError, Wanted};
+use crate::names::{self, Meaning, owner_to_write};
+use crate::node::Node;
+use crate::protocol::{MAX_RECORDS, Request, Response};
+use crate::record::{NameRecord, SignedRecord};
+use crate::rows;
+use crate::shared::{Shared, now};
+
+/// How long the network is asked for what is not known here.
+const PATIENCE: Duration = Duration::from_millis(2500);
+
+/// After how long without an answer another peer is asked: about two round trips on a WAN.
+const HEDGE: Duration = Duration::from_millis(150);
+
+/// How many peers are asked for a record.
+const MAX_ASKED: usize = 8;
+
+/// How many look-ups go on at once; more wait.
+const LOOKUPS: usize = 64;
+
+/// For how long what nobody has is not asked for again.
+const ABSENCE: Duration = Duration::from_secs(10);
+
+/// How much that nobody has is remembered.
+const MAX_ABSENT: usize = 4096;
+
+/// Bounds of asking the network.
+#[derive(Debug)]
+pub(crate) struct Lookups {
+    places: Semaphore,
+    absent: Mutex<HashMap<Key, Instant>>,
+}
+
+impl Lookups {
+    pub(crate) fn new() -> Self {
+        Self { places: Semaphore::new(LOOKUPS), absent: Mutex::default() }
+    }
+
+    fn is_absent(&self, key: &Key) -> bool {
+        let absent = self.absent.lock().unwrap_or_else(PoisonError::into_inner);
+        absent.get(key).is_some_and(|since| since.elapsed() < ABSENCE)
+    }
+
+    fn remember_absent(&self, key: Key) {
+        let mut absent = self.absent.lock().unwrap_or_else(PoisonError::into_inner);
+        if absent.len() >= MAX_ABSENT {
+            absent.retain(|_, since| since.elapsed() < ABSENCE);
+        }
+        if absent.len() < MAX_ABSENT {
+            absent.insert(key, Instant::now());
+        }
+    }
+}
+
+impl Shared {
+    /// What a name means here: this node's own, or what the network says of another's.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::NameConflict`] where owners disagree, [`RegistryError::LookupTimeout`] where
+    /// nobody answered who might know.
+    pub(crate) async fn resolve(&self, name: &Name) -> Result<Option<Entry>, RegistryError> {
+        if let Ok(plain) = owner_to_write(name, &self.trust)
+            && let Some(entry) = self.library.resolve(&plain).await?
+        {
+            return Ok(Some(entry));
+        }
+        let meaning = match self.meaning(name).await? {
+            Meaning::Unknown if !self.knows_all() => {
+                self.look_up(name).await?;
+                self.meaning(name).await?
+            }
+            meaning => meaning,
+        };
+        match meaning {
+            Meaning::Record(record) => Ok(Some(entry(&record))),
+            Meaning::Conflict(owners) => {
+                Err(RegistryError::NameConflict { name: name.clone(), owners })
+            }
+            Meaning::Own(_) | Meaning::Unknown | Meaning::UnknownOwner => Ok(None),
+        }
+    }
+
+    /// What the known records say that a name means. The first owner that a plain name means stays
+    /// it, also after a restart.
+    async fn meaning(&self, name: &Name) -> Result<Meaning, RegistryError> {
+        let (meaning, pin) = {
+            let knowledge = self.knowledge();
+            names::meaning(name, &knowledge.index, false, &self.trust, &knowledge.pins, now())
+        };
+        if let Some(pin) = pin {
+            self.library.local().write(vec![rows::pin(&pin)]).await?;
+            if !self.knowledge().pins.pin(pin) {
+                // Another request pinned it to another owner meanwhile.
+                let knowledge = self.knowledge();
+                let (index, pins) = (&knowledge.index, &knowledge.pins);
+                return Ok(names::meaning(name, index, false, &self.trust, pins, now()).0);
+            }
+        }
+        Ok(meaning)
+    }
+
+    /// Whether what is not known here is known nowhere, as far as anybody can tell: all live peers
+    /// have been asked for all their records.
+    fn knows_all(&self) -> bool {
+        let knowledge = self.knowledge();
+        let live = knowledge.repair.live();
+        live.iter().all(|peer| *peer == self.own || knowledge.compared.contains(peer))
+    }
+
+    /// Asks those who should know for the records of a name.
+    async fn look_up(&self, name: &Name) -> Result<(), RegistryError> {
+        let Some(node) = self.node() else { return Ok(()) };
+        let key = self.look_up_key(name);
+        if self.lookups.is_absent(&key) {
+            return Ok(());
+        }
+        // The semaphore is never closed.
+        let _place = self.lookups.places.acquire().await;
+        match timeout(PATIENCE, self.ask_for(node, key)).await {
+            Ok(Asked { records: 0, answered: 1.., .. }) => self.lookups.remember_absent(key),
+            Ok(Asked { answered: 0, asked: 1.., .. }) | Err(_) => {
+                return Err(RegistryError::LookupTimeout);
+            }
+            Ok(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Where records of a name are: of one owner's name under its own key, of a plain one under what
+    /// all claims of the name have in common.
+    fn look_up_key(&self, name: &Name) -> Key {
+        let plain = name.without_namespace();
+        match self.trust.owner(name) {
+            Some(owner) => NameRecord::key_of(&self.network, &owner, &plain),
+            None => NameRecord::claim_key(&self.network, &plain),
+        }
+    }
+
+    /// Asks the closest peers for records, one more whenever those that were asked are silent.
+    async fn ask_for(&self, node: &Node, key: Key) -> Asked {
+        let mut peers = node.closest(key).await.into_iter().take(MAX_ASKED);
+        let mut asking = FuturesUnordered::new();
+        let mut asked = Asked::default();
+        loop {
+            if let Some(peer) = peers.next() {
+                asked.asked += 1;
+                asking.push(async move { (peer, node.ask(peer, Request::Find(vec![key])).await) });
+            } else if asking.is_empty() {
+                return asked;
+            }
+            let Ok(Some((peer, answer))) = timeout(HEDGE, asking.next()).await else { continue };
+            let Ok(Response::Records(records)) = answer else { continue };
+            asked.answered += 1;
+            asked.records += self.hear_all(&records, peer).await;
+            if asked.records > 0 {
+                return asked;
+            }
+        }
+    }
+
+    /// Takes in what a peer knows, and says how much of it was worth something. What is known already
+    /// is not verified again.
+    pub(crate) async fn hear_all(&self, records: &[Bytes], peer: PeerId) -> usize {
+        let mut heard = 0;
+        for record in records.iter().take(MAX_RECORDS) {
+            let is_known = self.knowledge().index.holds(record);
+            heard += usize::from(is_known || self.hear(record, peer).await.is_ok());
+        }
+        heard
+    }
+
+    /// Has a module on the disk that may be elsewhere: whether it is.
+    ///
+    /// # Errors
+    ///
+    /// As the storage does.
+    pub(crate) async fn obtain(&self, module: Digest) -> Result<bool, RegistryError> {
+        let records: Vec<SignedRecord> =
+            self.knowledge().index.by_module(&module).take(MAX_ASKED).cloned().collect();
+        for record in &records {
+            match self.fetch_record(record, None).await {
+                Ok(()) => return Ok(true),
+                Err(FetchingError::Registry(error)) => return Err(error),
+                Err(error) => {
+                    let name = record.canonical_name();
+                    tracing::warn!(%error, %name, "the content of a name is not to be had");
+                }
+            }
+        }
+        if self.obtain_unnamed(module).await? {
+            return Ok(true);
+        }
+        match records.is_empty() {
+            true => Ok(false),
+            // It is somewhere: its owner says so.
+            false => Err(RegistryError::LookupTimeout),
+        }
+    }
+
+    /// The same of what no record tells of.
+    async fn obtain_unnamed(&self, module: Digest) -> Result<bool, RegistryError> {
+        let key = Key::from_bytes(*module.as_bytes());
+        let Some(node) = self.node().filter(|node| !node.peers().is_empty()) else {
+            return Ok(false);
+        };
+        if self.lookups.is_absent(&key) {
+            return Ok(false);
+        }
+        // The semaphore is never closed.
+        let _place = self.lookups.places.acquire().await;
+        let sources = timeout(PATIENCE, node.providers(key)).await.unwrap_or_default();
+        if !sources.is_empty() {
+            match self.fetch(Wanted::unnamed(module, sources)).await {
+                Ok(()) => return Ok(true),
+                Err(FetchingError::Registry(error)) => return Err(error),
+                Err(error) => tracing::debug!(%error, %module, "a module is not to be had"),
+            }
+        }
+        self.lookups.remember_absent(key);
+        Ok(false)
+    }
+
+    /// Tells the network that a module without a name is here.
+    pub(crate) fn offer(&self, module: Digest) {
+        let Some(node) = self.node().cloned() else { return };
+        tokio::spawn(async move { node.provide(Key::from_bytes(*module.as_bytes())).await });
+    }
+}
+
+/// What came of asking.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asked {
+    asked: usize,
+    answered: usize,
+    /// Valid ones.
+    records: usize,
+}
+
+/// What a record of another's says, as the registry has it.
+fn entry(record: &SignedRecord) -> Entry {
+    let stated = record.record();
+    Entry {
+        name: record.canonical_name().clone(),
+        digest: stated.module,
+        registered_at: UNIX_EPOCH + Duration::from_secs(stated.issued_at),
+    }
+}

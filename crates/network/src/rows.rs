@@ -1,0 +1,143 @@
+//! What a node keeps besides modules, as rows of the embedded backend.
+//!
+//! Rows are written in the transaction of the module that they belong to, where there is one. What is
+//! read back is checked as if a peer had sent it, and what does not pass is left out: a newer version
+//! may have written it.
+
+use std::io;
+
+use bytes::Bytes;
+use libp2p::identity::Keypair;
+use libp2p::{Multiaddr, PeerId};
+use wasm_exec_registry::{Digest, MAX_PAGE, RedbBackend, Row, StorageError};
+
+use crate::Key;
+use crate::names::NewPin;
+use crate::network_id::NetworkId;
+use crate::record::{Seconds, SignedRecord};
+
+/// The node's key pair, in libp2p's protobuf encoding.
+const IDENTITY: &[u8] = b"network/identity";
+
+/// Record key → the signed record.
+const RECORDS: &[u8] = b"network/record/";
+
+/// Module digest → the contents list of its closure.
+const CONTENTS: &[u8] = b"network/contents/";
+
+/// Label → the owner whose it is here.
+const PINS: &[u8] = b"network/pin/";
+
+/// Peer id → where it was last, as addresses between line breaks.
+const PEERS: &[u8] = b"network/peer/";
+
+/// How many peers are remembered.
+pub(crate) const MAX_PEERS: usize = 256;
+
+/// The most addresses that are remembered of a peer.
+const MAX_ADDRESSES: usize = 8;
+
+/// The key pair by which others know this node; made when there is none.
+pub(crate) async fn identity(local: &RedbBackend) -> Result<Keypair, StorageError> {
+    if let Some(bytes) = local.row(IDENTITY).await? {
+        return Keypair::from_protobuf_encoding(&bytes).map_err(|_| {
+            StorageError::Corrupt { detail: "the node's key pair is not one".to_owned() }
+        });
+    }
+    let keypair = Keypair::generate_ed25519();
+    let bytes = keypair.to_protobuf_encoding().map_err(io::Error::other)?;
+    local.write(vec![Row::set(IDENTITY.to_vec(), bytes)]).await?;
+    Ok(keypair)
+}
+
+pub(crate) fn record(record: &SignedRecord) -> Row {
+    Row::set(joined(RECORDS, record.key().as_bytes()), record.bytes().clone())
+}
+
+pub(crate) fn no_record(key: &Key) -> Row {
+    Row::unset(joined(RECORDS, key.as_bytes()))
+}
+
+/// All records of this network that are valid at this time.
+pub(crate) async fn records(
+    local: &RedbBackend,
+    network: &NetworkId,
+    now: Seconds,
+) -> Result<Vec<SignedRecord>, StorageError> {
+    let rows = all(local, RECORDS).await?;
+    let verify = |(_, bytes): (Bytes, Bytes)| SignedRecord::verify(&bytes, network, now).ok();
+    Ok(rows.into_iter().filter_map(verify).collect())
+}
+
+pub(crate) fn contents(module: &Digest, list: String) -> Row {
+    Row::set(joined(CONTENTS, module.as_bytes()), list)
+}
+
+pub(crate) async fn contents_of(
+    local: &RedbBackend,
+    module: &Digest,
+) -> Result<Option<Bytes>, StorageError> {
+    local.row(&joined(CONTENTS, module.as_bytes())).await
+}
+
+pub(crate) fn pin(pin: &NewPin) -> Row {
+    Row::set(joined(PINS, pin.label.as_bytes()), pin.owner.to_bytes())
+}
+
+/// The labels that have owners here.
+pub(crate) async fn pins(local: &RedbBackend) -> Result<Vec<NewPin>, StorageError> {
+    let read = |(key, value): (Bytes, Bytes)| {
+        let label = String::from_utf8(key[PINS.len()..].to_vec()).ok()?;
+        Some(NewPin { label, owner: PeerId::from_bytes(&value).ok()? })
+    };
+    Ok(all(local, PINS).await?.into_iter().filter_map(read).collect())
+}
+
+pub(crate) fn peer(peer: &PeerId, addresses: &[Multiaddr]) -> Row {
+    let addresses: Vec<_> =
+        addresses.iter().take(MAX_ADDRESSES).map(ToString::to_string).collect();
+    Row::set(joined(PEERS, &peer.to_bytes()), addresses.join("\n"))
+}
+
+fn no_peer(peer: &PeerId) -> Row {
+    Row::unset(joined(PEERS, &peer.to_bytes()))
+}
+
+/// Peers that there were, and where: [`MAX_PEERS`] at most. If there are more, the others are forgotten.
+pub(crate) async fn peers(
+    local: &RedbBackend,
+) -> Result<Vec<(PeerId, Vec<Multiaddr>)>, StorageError> {
+    let read = |(key, value): (Bytes, Bytes)| {
+        let peer = PeerId::from_bytes(&key[PEERS.len()..]).ok()?;
+        let text = str::from_utf8(&value).ok()?;
+        let addresses = text.lines().take(MAX_ADDRESSES).filter_map(|line| line.parse().ok());
+        Some((peer, addresses.collect()))
+    };
+    let mut peers: Vec<_> = all(local, PEERS).await?.into_iter().filter_map(read).collect();
+    if peers.len() > MAX_PEERS {
+        let surplus = peers.split_off(MAX_PEERS);
+        local.write(surplus.iter().map(|(peer, _)| no_peer(peer)).collect()).await?;
+    }
+    Ok(peers)
+}
+
+/// All rows whose keys begin with `prefix`.
+async fn all(
+    local: &RedbBackend,
+    prefix: &'static [u8],
+) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
+    let mut rows = Vec::new();
+    let mut after = None;
+    loop {
+        let page = local.rows(Bytes::from_static(prefix), after, MAX_PAGE).await?;
+        rows.extend(page.rows);
+        after = page.next;
+        if after.is_none() {
+            return Ok(rows);
+        }
+    }
+}
+
+fn joined(prefix: &[u8], rest: &[u8]) -> Vec<u8> {
+    [prefix, rest].concat()
+}

@@ -1,0 +1,282 @@
+//! What the parts of a node share: what is on its disk, and what it knows of the network.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use libp2p::PeerId;
+use libp2p::identity::Keypair;
+use tokio::sync::{Notify, mpsc};
+use wasm_exec_registry::{Name, Reference, Row, StorageError};
+
+use crate::Key;
+use crate::core::repair::Repair;
+use crate::core::sync::{Entries, Fingerprints, Schedule};
+use crate::fetching::Fetching;
+use crate::held::Held;
+use crate::index::{Applied, Index};
+use crate::library::Library;
+use crate::lookup::Lookups;
+use crate::names::{Pins, Trust};
+use crate::network_id::NetworkId;
+use crate::node::Node;
+use crate::protocol::{Entry, Refusal};
+use crate::publishing::Writing;
+use crate::record::{Seconds, SignedRecord};
+use crate::rows;
+
+/// How many records may wait to be passed on, and how many rows to be written. What finds no room is
+/// left to the next comparison with a peer.
+const QUEUE: usize = 4096;
+
+/// What the parts of a node share.
+pub(crate) struct Shared {
+    pub(crate) own: PeerId,
+    pub(crate) keypair: Keypair,
+    pub(crate) network: NetworkId,
+    pub(crate) trust: Trust,
+    pub(crate) library: Library,
+    pub(crate) fetching: Fetching,
+    pub(crate) lookups: Lookups,
+    pub(crate) writing: Writing,
+    /// Told when there may be something to compare or to repair.
+    pub(crate) changed: Notify,
+    /// Set once, when it has started.
+    node: OnceLock<Node>,
+    knowledge: Mutex<Knowledge>,
+    /// Grows whenever the network changes what a name means here.
+    generation: AtomicU64,
+    began: Instant,
+    news: mpsc::Sender<News>,
+    rows: mpsc::Sender<Row>,
+}
+
+/// What is known of the network.
+#[derive(Debug)]
+pub(crate) struct Knowledge {
+    pub(crate) index: Index,
+    pub(crate) fingerprints: Fingerprints,
+    pub(crate) pins: Pins,
+    pub(crate) held: Held,
+    pub(crate) repair: Repair,
+    pub(crate) schedule: Schedule,
+    /// Live peers whose records have all been asked for since they are connected.
+    pub(crate) compared: HashSet<PeerId>,
+}
+
+/// A record to pass on.
+#[derive(Clone, Debug)]
+pub(crate) struct News {
+    pub(crate) record: Bytes,
+    /// Who need not be told.
+    pub(crate) from: Option<PeerId>,
+}
+
+/// What a node begins with.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    pub(crate) keypair: Keypair,
+    pub(crate) network: NetworkId,
+    pub(crate) trust: Trust,
+    pub(crate) library: Library,
+    pub(crate) fetching: Fetching,
+    pub(crate) knowledge: Knowledge,
+}
+
+/// What waits for the tasks of a node.
+#[derive(Debug)]
+pub(crate) struct Queues {
+    pub(crate) news: mpsc::Receiver<News>,
+    /// Rows whose loss would cost no more than hearing them again.
+    pub(crate) rows: mpsc::Receiver<Row>,
+}
+
+impl Entries for Index {
+    fn part(&self, part: u8) -> impl Iterator<Item = Entry> {
+        self.entries(part)
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(beginning: Beginning) -> (Arc<Self>, Queues) {
+        let Beginning { keypair, network, trust, library, fetching, knowledge } = beginning;
+        let (news, news_queue) = mpsc::channel(QUEUE);
+        let (rows, rows_queue) = mpsc::channel(QUEUE);
+        let shared = Self {
+            own: keypair.public().to_peer_id(),
+            keypair,
+            network,
+            trust,
+            library,
+            fetching,
+            lookups: Lookups::new(),
+            writing: Writing::new(),
+            changed: Notify::new(),
+            node: OnceLock::new(),
+            knowledge: Mutex::new(knowledge),
+            generation: AtomicU64::new(0),
+            began: Instant::now(),
+            news,
+            rows,
+        };
+        (Arc::new(shared), Queues { news: news_queue, rows: rows_queue })
+    }
+
+    /// What is known, for as long as nothing is waited for.
+    pub(crate) fn knowledge(&self) -> MutexGuard<'_, Knowledge> {
+        self.knowledge.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says how others are reached.
+    pub(crate) fn connect(&self, node: Node) {
+        // It is called once.
+        let _ = self.node.set(node);
+    }
+
+    /// How others are reached; `None` while the node starts.
+    pub(crate) fn node(&self) -> Option<&Node> {
+        self.node.get()
+    }
+
+    /// The peers that are connected.
+    pub(crate) fn live(&self) -> Vec<PeerId> {
+        let Some(node) = self.node() else { return Vec::new() };
+        node.peers().iter().map(|peer| peer.id).collect()
+    }
+
+    /// The time by the node's own clock, which is what repairing goes by.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// How often the network has changed what names mean.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Names may mean something else from here on.
+    pub(crate) fn meanings_changed(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// The record under a key.
+    pub(crate) fn record(&self, key: &Key) -> Option<SignedRecord> {
+        self.knowledge().index.get(key).cloned()
+    }
+
+    /// Takes in a record that a peer sent: what is new is passed on, kept on the disk soon, and acted
+    /// upon.
+    ///
+    /// # Errors
+    ///
+    /// Why the record is worth nothing here.
+    pub(crate) async fn hear(
+        &self,
+        bytes: &[u8],
+        from: PeerId,
+    ) -> Result<(SignedRecord, Applied), Refusal> {
+        let record = SignedRecord::verify(bytes, &self.network, now())
+            .map_err(|invalid| invalid.refusal())?;
+        let applied = self.learn(&record);
+        match &applied {
+            Applied::New { .. } => {
+                self.pass_on(&record, Some(from));
+                if record.record().tombstone {
+                    self.bury(&record).await;
+                } else {
+                    self.write_soon(rows::record(&record));
+                }
+            }
+            Applied::Refused(refusal) => return Err(*refusal),
+            Applied::Same | Applied::Older(_) | Applied::Forbidden(_) => {}
+        }
+        Ok((record, applied))
+    }
+
+    /// Knows a record from here on, if it holds.
+    pub(crate) fn learn(&self, record: &SignedRecord) -> Applied {
+        let mut knowledge = self.knowledge();
+        let applied = knowledge.index.apply(record.clone(), now());
+        if let Applied::New { meaning_changed } = applied {
+            knowledge.fingerprints.changed(&record.key());
+            drop(knowledge);
+            if meaning_changed {
+                self.meanings_changed();
+            }
+        }
+        applied
+    }
+
+    /// Has other peers told of a record. Whom it does not reach asks for it when records are compared.
+    pub(crate) fn pass_on(&self, record: &SignedRecord, from: Option<PeerId>) {
+        let _ = self.news.try_send(News { record: record.bytes().clone(), from });
+    }
+
+    /// Has a row written whose loss would cost no more than hearing it again.
+    fn write_soon(&self, row: Row) {
+        let _ = self.rows.try_send(row);
+    }
+
+    /// The name that the content of a record is kept under on this disk: without an owner if that is
+    /// this node.
+    pub(crate) fn local_name<'a>(&self, record: &'a SignedRecord) -> &'a Name {
+        match record.record().owner == self.own {
+            true => &record.record().name,
+            false => record.canonical_name(),
+        }
+    }
+
+    /// Whether the content of a record is on the disk, under its name.
+    ///
+    /// # Errors
+    ///
+    /// As the storage does.
+    pub(crate) async fn has_content(&self, record: &SignedRecord) -> Result<bool, StorageError> {
+        let name = self.local_name(record);
+        let entry = self.library.resolve(name).await?;
+        Ok(entry.is_some_and(|entry| {
+            entry.name == *name && entry.digest == record.record().module
+        }))
+    }
+
+    /// Keeps a tombstone, and lets go of what it stands for.
+    async fn bury(&self, tombstone: &SignedRecord) {
+        let row = rows::record(tombstone);
+        if self.knowledge().held.contains(&tombstone.key()) {
+            self.let_go(tombstone, vec![row]).await;
+        } else {
+            self.write_soon(row);
+        }
+    }
+
+    /// Lets go of the content of another's record, and writes the rows.
+    pub(crate) async fn let_go(&self, record: &SignedRecord, rows: Vec<Row>) {
+        {
+            let mut knowledge = self.knowledge();
+            knowledge.held.remove(&record.key());
+            knowledge.repair.dropped(&record.key());
+        }
+        if record.record().owner == self.own {
+            return;
+        }
+        let name = record.canonical_name();
+        let reference = Reference::Name(name.clone());
+        if let Err(error) = self.library.local().delete_with(reference, rows).await {
+            tracing::warn!(%error, %name, "what nobody wants any more stays on the disk");
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("own", &self.own).finish_non_exhaustive()
+    }
+}
+
+/// The time as records have it. A clock before 1970 is read as 1970.
+pub(crate) fn now() -> Seconds {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
