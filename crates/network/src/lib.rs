@@ -11,4 +11,4 @@ mod key;
 #[expect(dead_code, reason = "the swarm comes next")]
 mod protocol;
 
-pub use key::Key;
+pub use key::{Distance, Key};
