@@ -31,5 +31,5 @@ mod upkeep;
 
 pub use backend::{NetworkBackend, NetworkError};
 pub use config::{InvalidNetworkConfig, NetworkConfig};
-pub use key::Key;
+pub use key::{Distance, Key};
 pub use node::NodeError;
