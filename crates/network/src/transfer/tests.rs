@@ -69,13 +69,13 @@ async fn streams_are_used_again() {
 #[tokio::test]
 async fn what_is_served_is_read_and_hashed_once_if_it_fits() {
     let bytes = blob(6 * WHOLE);
-    for (cache_bytes, loads) in [(64 << 20, 1), (1 << 20, 6)] {
+    for (cache_bytes, loads) in [(64 << 20, 1..=1), (1 << 20, 2..=6)] {
         let mut network = Network::new();
         network.serve_limits.cache_bytes = cache_bytes;
         let provider = network.honest(&[&bytes]);
         assert!(network.fetcher().item(&item(&bytes), &[provider]).await.unwrap() == bytes);
         // Those who ask while it is being read share what is read.
-        assert!((1..=loads).contains(&network.loads_of(provider)), "{cache_bytes}");
+        assert!(loads.contains(&network.loads_of(provider)), "{cache_bytes}");
     }
 }
 
