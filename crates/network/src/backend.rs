@@ -96,7 +96,8 @@ impl NetworkBackend {
         let content = Server::new(library, ServeLimits::default());
         let exchange = Arc::new(Exchange::new(&shared, content));
         let known = rows::peers(shared.library.local()).await?;
-        let node = Node::start(node_config(config, setup, keypair, network, known), exchange).await?;
+        let node =
+            Node::start(node_config(config, setup, keypair, network, known), exchange).await?;
         shared.connect(node.clone());
         let upkeep = upkeep::start(&shared, queues);
         Ok(Self { shared, node, _upkeep: upkeep })
@@ -157,7 +158,8 @@ fn node_config(
     known: Vec<(PeerId, Vec<Multiaddr>)>,
 ) -> NodeConfig {
     let Setup { listen, peers, .. } = setup;
-    let in_memory = |address: &Multiaddr| matches!(address.iter().next(), Some(Protocol::Memory(_)));
+    let in_memory =
+        |address: &Multiaddr| matches!(address.iter().next(), Some(Protocol::Memory(_)));
     let in_process = !listen.is_empty() && listen.iter().all(in_memory);
     NodeConfig {
         keypair,
@@ -308,9 +310,9 @@ impl NetworkBackend {
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
         let changing = tokio::spawn(change(Arc::clone(&self.shared)));
-        changing.await.unwrap_or_else(|error| {
-            Err(StorageError::from(std::io::Error::other(error)).into())
-        })
+        changing
+            .await
+            .unwrap_or_else(|error| Err(StorageError::from(std::io::Error::other(error)).into()))
     }
 }
 

@@ -42,7 +42,9 @@ impl Exchange {
                 shared.hear_all(&records, peer).await;
                 Response::Heard
             }
-            Request::Find(keys) if keys.len() <= MAX_KEYS => Response::Records(find(&shared, &keys)),
+            Request::Find(keys) if keys.len() <= MAX_KEYS => {
+                Response::Records(find(&shared, &keys))
+            }
             Request::Holds(keys) if keys.len() <= MAX_KEYS => Response::Held(held(&shared, keys)),
             Request::Summary => {
                 let mut knowledge = shared.knowledge();

@@ -25,6 +25,8 @@ use crate::Key;
 use crate::network_id::NetworkId;
 
 pub(crate) use invalid::{InvalidRecord, SignError};
+#[cfg(test)]
+pub(crate) use next::LIFETIME;
 pub(crate) use next::{Content, NoSuccessor};
 pub(crate) use select::{Selected, select};
 pub(crate) use signed::SignedRecord;

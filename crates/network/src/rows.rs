@@ -40,8 +40,8 @@ const MAX_ADDRESSES: usize = 8;
 /// The key pair by which others know this node; made when there is none.
 pub(crate) async fn identity(local: &RedbBackend) -> Result<Keypair, StorageError> {
     if let Some(bytes) = local.row(IDENTITY).await? {
-        return Keypair::from_protobuf_encoding(&bytes).map_err(|_| {
-            StorageError::Corrupt { detail: "the node's key pair is not one".to_owned() }
+        return Keypair::from_protobuf_encoding(&bytes).map_err(|_| StorageError::Corrupt {
+            detail: "the node's key pair is not one".to_owned(),
         });
     }
     let keypair = Keypair::generate_ed25519();
@@ -94,8 +94,7 @@ pub(crate) async fn pins(local: &RedbBackend) -> Result<Vec<NewPin>, StorageErro
 }
 
 pub(crate) fn peer(peer: &PeerId, addresses: &[Multiaddr]) -> Row {
-    let addresses: Vec<_> =
-        addresses.iter().take(MAX_ADDRESSES).map(ToString::to_string).collect();
+    let addresses: Vec<_> = addresses.iter().take(MAX_ADDRESSES).map(ToString::to_string).collect();
     Row::set(joined(PEERS, &peer.to_bytes()), addresses.join("\n"))
 }
 

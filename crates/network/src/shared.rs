@@ -237,9 +237,7 @@ impl Shared {
     pub(crate) async fn has_content(&self, record: &SignedRecord) -> Result<bool, StorageError> {
         let name = self.local_name(record);
         let entry = self.library.resolve(name).await?;
-        Ok(entry.is_some_and(|entry| {
-            entry.name == *name && entry.digest == record.record().module
-        }))
+        Ok(entry.is_some_and(|entry| entry.name == *name && entry.digest == record.record().module))
     }
 
     /// Keeps a tombstone, and lets go of what it stands for.

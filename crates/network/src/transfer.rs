@@ -19,7 +19,9 @@ mod serve;
 
 pub(crate) use fetch::{FetchError, Fetcher, Peers, Stated, Timing};
 pub(crate) use partial::Partials;
-pub(crate) use serve::{ServeError, ServeLimits, Server, Source};
+#[cfg(test)]
+pub(crate) use serve::ServeError;
+pub(crate) use serve::{ServeLimits, Server, Source};
 
 /// The protocol's name.
 pub(crate) const TRANSFER_PROTOCOL: &str = "/wasm-exec/transfer/1";

@@ -211,7 +211,8 @@ async fn remember(shared: Arc<Shared>) {
         let Some(node) = shared.node() else { continue };
         let peers = node.peers();
         let reachable = peers.iter().filter(|peer| !peer.addresses.is_empty() && !peer.relayed);
-        let rows = reachable.take(rows::MAX_PEERS).map(|peer| rows::peer(&peer.id, &peer.addresses));
+        let rows =
+            reachable.take(rows::MAX_PEERS).map(|peer| rows::peer(&peer.id, &peer.addresses));
         let rows: Vec<_> = rows.collect();
         if !rows.is_empty()
             && let Err(error) = shared.library.local().write(rows).await

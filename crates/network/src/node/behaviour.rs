@@ -17,6 +17,7 @@ use super::requests::LONGEST_ANSWER;
 use super::streams;
 use crate::Key;
 use crate::protocol::STORE_PROTOCOL;
+use crate::transfer::TRANSFER_PROTOCOL;
 
 /// The family of protocols, for whoever looks at a connection.
 const FAMILY: &str = "/wasm-exec/1";
@@ -63,7 +64,7 @@ impl Protocols {
         };
         Self {
             store: name(STORE_PROTOCOL),
-            transfer: name("/wasm-exec/transfer/1"),
+            transfer: name(TRANSFER_PROTOCOL),
             kad: name("/wasm-exec/kad/1"),
         }
     }

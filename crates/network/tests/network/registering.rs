@@ -29,7 +29,8 @@ async fn a_node_that_is_alone_registers_and_tells_those_who_come() {
     assert!(matches!(alone.resolve("other").await, Err(RegistryError::UnknownName(_))));
     let other = Node::start(&[&alone]).await;
     other.until_loads("utils", b"double").await;
-    eventually("there is a copy", async || (alone.replicas("utils").await == 1).then_some(())).await;
+    eventually("there is a copy", async || (alone.replicas("utils").await == 1).then_some(()))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,7 +82,8 @@ async fn a_module_without_a_name_is_found_by_its_digest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn large_modules_arrive_whole() {
     let nodes = Node::network(4).await;
-    let large: Vec<u8> = (0..20_000_003u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let large: Vec<u8> =
+        (0..20_000_003u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     nodes[0].register("large", large.clone()).await;
     for node in &nodes {
         node.until_loads("large", &large).await;
