@@ -239,25 +239,6 @@ impl Index {
         records.map(|(&key, record)| Entry { key, hash: record.hash() })
     }
 
-    /// The records of names that mean something, in the order of their canonical names: of those
-    /// that start with `prefix`, those after the text `after`, which need not be a name.
-    pub(crate) fn range(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        now: Seconds,
-    ) -> impl Iterator<Item = &SignedRecord> {
-        let start = match after {
-            Some(after) if after >= prefix => Excluded(after),
-            _ => Included(prefix),
-        };
-        let names = self.by_name.range::<str, _>((start, Unbounded));
-        names
-            .take_while(move |(name, _)| name.as_str().starts_with(prefix))
-            .map(|(_, record)| record)
-            .filter(move |record| record.record().is_live(now))
-    }
-
     /// The records that this node issued.
     pub(crate) fn own(&self) -> impl Iterator<Item = &SignedRecord> {
         let start = format!("{}:", self.own);

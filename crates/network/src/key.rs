@@ -127,6 +127,13 @@ mod tests {
     }
 
     #[test]
+    fn kademlia_looks_for_the_hashed_key() {
+        let key = Key::of(b"key");
+        let theirs = libp2p::kad::KBucketKey::new(key.as_bytes().to_vec());
+        assert_eq!(key.hashed().as_bytes().as_slice(), theirs.hashed_bytes());
+    }
+
+    #[test]
     fn the_distance_is_the_exclusive_or() {
         let [zero, one, two] = [0, 1, 2].map(|byte| Key::from_bytes([byte; Key::BYTES]));
         assert_eq!(one.distance(&two), Distance([3; Key::BYTES]));

@@ -224,16 +224,23 @@ impl Shared {
         }
         // The semaphore is never closed.
         let _place = self.lookups.places.acquire().await;
-        let sources = timeout(PATIENCE, node.providers(key)).await.unwrap_or_default();
-        if !sources.is_empty() {
-            match self.fetch(Wanted::unnamed(module, sources)).await {
-                Ok(()) => return Ok(true),
-                Err(FetchingError::Registry(error)) => return Err(error),
-                Err(error) => tracing::debug!(%error, %module, "a module is not to be had"),
-            }
+        let mut sources = timeout(PATIENCE, node.providers(key)).await.unwrap_or_default();
+        // In a network without routing, as a LAN may be, those who have it are connected.
+        sources.extend(self.nearest_live(&key));
+        match self.fetch(Wanted::unnamed(module, sources)).await {
+            Ok(()) => return Ok(true),
+            Err(FetchingError::Registry(error)) => return Err(error),
+            Err(error) => tracing::debug!(%error, %module, "a module is not to be had"),
         }
         self.lookups.remember_absent(key);
         Ok(false)
+    }
+
+    /// Some of the live peers, the nearest to a key first.
+    fn nearest_live(&self, key: &Key) -> Vec<PeerId> {
+        let knowledge = self.knowledge();
+        let others = knowledge.repair.live().nearest(key).filter(|peer| **peer != self.own);
+        others.take(MAX_ASKED).copied().collect()
     }
 
     /// Tells the network that a module without a name is here.

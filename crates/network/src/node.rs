@@ -36,10 +36,13 @@ use libp2p::PeerId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time;
 
-pub use self::config::{NodeConfig, PeerBounds, Transport};
-pub use self::error::{AskError, NodeError, OpenError};
-pub use self::peers::{Direction, Peer, Peers};
-pub use self::status::{NodeStatus, Refusals};
+pub(crate) use self::config::{NodeConfig, PeerBounds, Transport};
+pub use self::error::NodeError;
+pub(crate) use self::error::{AskError, OpenError};
+#[cfg(test)]
+pub(crate) use self::peers::Direction;
+pub(crate) use self::peers::{Peer, Peers};
+pub(crate) use self::status::{NodeStatus, Refusals};
 
 use self::driver::{Command, Driver, LookUp};
 use self::requests::answer_timeout;
@@ -104,7 +107,7 @@ impl Node {
         let shared = Arc::new(Shared {
             peer_id,
             peers: watch::Sender::default(),
-            status: Mutex::new(NodeStatus::new(peer_id)),
+            status: Mutex::new(NodeStatus::default()),
             traffic: Arc::default(),
         });
         let (commands, receiver) = mpsc::channel(WAITING_COMMANDS);
@@ -114,6 +117,7 @@ impl Node {
     }
 
     /// Who this node is.
+    #[cfg(test)]
     pub(crate) fn peer_id(&self) -> PeerId {
         self.shared.peer_id
     }

@@ -98,6 +98,10 @@ impl Entries for Index {
     fn part(&self, part: u8) -> impl Iterator<Item = Entry> {
         self.entries(part)
     }
+
+    fn is_settled(&self, entry: &Entry) -> bool {
+        self.knows(&entry.key, &entry.hash)
+    }
 }
 
 impl Shared {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use wasm_exec_registry::{
-    BlobCounts, Digest, ModuleSource, Name, NetworkStatus, PeerStatus, Provenance, RecordCounts,
-    ReplicationCounts, Traffic,
+    BlobCounts, ConnectionCounts, Digest, ModuleSource, Name, NetworkStatus, PeerStatus,
+    Provenance, RecordCounts, ReplicationCounts, Traffic,
 };
 
 use crate::node::{Node, NodeStatus, Peer, Refusals};
@@ -48,6 +48,12 @@ impl Shared {
             peer_id: self.own.to_string(),
             addresses: addresses(&status),
             peers: node.peers().iter().map(peer).collect(),
+            connections: ConnectionCounts {
+                inbound: status.inbound_connections as u64,
+                outbound: status.outbound_connections as u64,
+                routable_peers: status.routable_peers as u64,
+                banned_peers: status.banned_peers as u64,
+            },
             records: RecordCounts {
                 known: counts.records as u64,
                 own: counts.own as u64,

@@ -57,8 +57,8 @@ pub use graph::{Graph, GraphLimits, GraphNode};
 pub use manifest::{InvalidManifest, Manifest};
 pub use name::{InvalidName, Name};
 pub use network::{
-    BlobCounts, ModuleSource, NetworkStatus, PeerStatus, Provenance, RecordCounts,
-    ReplicationCounts, Traffic,
+    BlobCounts, ConnectionCounts, ModuleSource, NetworkStatus, PeerStatus, Provenance,
+    RecordCounts, ReplicationCounts, Traffic,
 };
 pub use records::{
     Entry, ListQuery, MAX_LISTED_NAMES, MAX_PAGE, ModuleRecord, Page, Registered, Registration,

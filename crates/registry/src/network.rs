@@ -39,6 +39,8 @@ pub struct NetworkStatus {
     pub addresses: Vec<String>,
     /// The nodes that this one is connected to.
     pub peers: Vec<PeerStatus>,
+    /// Its connections, and whom it knows besides.
+    pub connections: ConnectionCounts,
     /// The records of names.
     pub records: RecordCounts,
     /// The content that is kept here.
@@ -62,6 +64,19 @@ pub struct PeerStatus {
     pub round_trip: Option<Duration>,
     /// What it says that it runs; `None` until it did.
     pub agent: Option<String>,
+}
+
+/// A node's connections.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ConnectionCounts {
+    /// Those that others opened.
+    pub inbound: u64,
+    /// Those that it opened.
+    pub outbound: u64,
+    /// Peers that it can route look-ups by, connected or not.
+    pub routable_peers: u64,
+    /// Peers that it does not let in at the moment.
+    pub banned_peers: u64,
 }
 
 /// Records of names, by what this node has to do with them.

@@ -21,6 +21,11 @@ use crate::protocol::{MAX_ENTRIES, MAX_PARTS, PARTS};
 pub trait Entries {
     /// The entries whose keys begin with this byte, by ascending keys.
     fn part(&self, part: u8) -> impl Iterator<Item = Entry>;
+
+    /// Whether a record that a peer has need not be asked for, since it is known not to hold.
+    fn is_settled(&self, _entry: &Entry) -> bool {
+        false
+    }
 }
 
 /// What sums up each part. Remembered, and made anew for what changed.

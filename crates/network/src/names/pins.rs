@@ -8,8 +8,8 @@ use libp2p::PeerId;
 /// nothing; by their canonical names they are reached as before.
 pub(crate) const MAX_PINS: usize = 65_536;
 
-/// For each label, the first owner that it was found to mean. A pin is only taken away by the
-/// operator.
+/// For each label, the first owner that it was found to mean. Nothing takes a pin
+/// away.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pins(BTreeMap<String, PeerId>);
 
@@ -43,18 +43,8 @@ impl Pins {
         *self.0.entry(label).or_insert(owner) == owner
     }
 
-    /// Takes a pin away.
-    pub(crate) fn unpin(&mut self, label: &str) -> Option<PeerId> {
-        self.0.remove(label)
-    }
-
     /// Whether no more labels can be pinned.
     pub(crate) fn is_full(&self) -> bool {
         self.0.len() >= MAX_PINS
-    }
-
-    /// All pins, in the order of the labels.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &PeerId)> {
-        self.0.iter().map(|(label, owner)| (label.as_str(), owner))
     }
 }

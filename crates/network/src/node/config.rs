@@ -10,40 +10,40 @@ use crate::Key;
 
 /// What a node is started with.
 #[derive(Clone)]
-pub struct NodeConfig {
+pub(crate) struct NodeConfig {
     /// The node's identity. Its public key's peer id is what others know it by.
-    pub keypair: Keypair,
+    pub(crate) keypair: Keypair,
     /// The secret of a private network, which is reached over TCP alone: nobody without it gets as
     /// far as a handshake. `None`: whoever knows `network` may come.
-    pub secret: Option<PreSharedKey>,
+    pub(crate) secret: Option<PreSharedKey>,
     /// Which network this is. It is part of every protocol's name, so nodes of two networks have
     /// nothing to say to each other, and part as soon as they notice.
-    pub network: Key,
+    pub(crate) network: Key,
     /// What it says that it is: a program and its version.
-    pub agent: String,
+    pub(crate) agent: String,
     /// Where to listen. `/ip4/0.0.0.0/…` becomes one address for each interface.
-    pub listen: Vec<Multiaddr>,
+    pub(crate) listen: Vec<Multiaddr>,
     /// Where to find the network: peers that are dialled until they answer, and again whenever the
     /// connection is lost. They are let in even when all places are taken.
-    pub peers: Vec<Multiaddr>,
+    pub(crate) peers: Vec<Multiaddr>,
     /// Peers remembered from earlier, which are dialled while there are few connections.
-    pub known: Vec<(PeerId, Vec<Multiaddr>)>,
+    pub(crate) known: Vec<(PeerId, Vec<Multiaddr>)>,
     /// Whether to look for peers on the local network by multicast DNS, and to be found there.
-    pub mdns: bool,
+    pub(crate) mdns: bool,
     /// Whether all peers reach each other directly, as on a local network or in one process. Such
     /// a node serves look-ups at once. One that is not so sure asks others whether it is reachable
     /// (AutoNAT), waits with serving until it is, and helps others or has itself helped through
     /// routers (relays, hole punching).
-    pub local_only_mode: bool,
+    pub(crate) local_only_mode: bool,
     /// What peers may use of this node.
-    pub bounds: PeerBounds,
+    pub(crate) bounds: PeerBounds,
     /// What carries the bytes.
-    pub transport: Transport,
+    pub(crate) transport: Transport,
 }
 
 /// What carries the bytes between nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
+pub(crate) enum Transport {
     /// TCP (Noise, yamux) and QUIC, names by DNS; of a private network TCP alone.
     Network,
     /// Channels in this process, under `/memory/…` addresses: for many nodes in one process.
@@ -55,46 +55,46 @@ pub enum Transport {
 /// Whoever asks for more is refused, and counted ([`super::Refusals`]); whoever goes on asking for
 /// much more is disconnected and not let in for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerBounds {
+pub(crate) struct PeerBounds {
     /// Connections, of all peers, either way.
-    pub connections: u32,
+    pub(crate) connections: u32,
     /// Those of them that others opened. The rest is for peers of our own choice, so that a crowd
     /// of strangers cannot have all places.
-    pub inbound_connections: u32,
+    pub(crate) inbound_connections: u32,
     /// Connections of one peer. Two nodes that dial each other at once have two, and a third is
     /// needed to replace a relayed one.
-    pub connections_per_peer: u32,
+    pub(crate) connections_per_peer: u32,
     /// Connections on which the handshake is not done, each way.
-    pub pending_connections: u32,
+    pub(crate) pending_connections: u32,
     /// While fewer peers than this are live, peers that were found are dialled. The places that are
     /// left are for those who dial us.
-    pub wanted_peers: usize,
+    pub(crate) wanted_peers: usize,
     /// Requests and transfer streams that a peer may begin in a second, over time.
-    pub requests_per_second: u32,
+    pub(crate) requests_per_second: u32,
     /// How many it may begin at once, after it was quiet.
-    pub request_burst: u32,
+    pub(crate) request_burst: u32,
     /// Bytes of requests that a peer may send in a second, over time.
-    pub bytes_per_second: u32,
+    pub(crate) bytes_per_second: u32,
     /// How many it may send at once, after it was quiet.
-    pub byte_burst: u32,
+    pub(crate) byte_burst: u32,
     /// By how many bursts a peer may exceed the rates, being refused, before it is banned.
-    pub patience: u32,
+    pub(crate) patience: u32,
     /// For how long a banned peer is not let in.
-    pub ban: Duration,
+    pub(crate) ban: Duration,
     /// A peer's requests that are answered at the same time.
-    pub requests_at_once: usize,
+    pub(crate) requests_at_once: usize,
     /// All peers' requests that are answered at the same time.
-    pub all_requests_at_once: usize,
+    pub(crate) all_requests_at_once: usize,
     /// A peer's transfer streams that are served at the same time.
-    pub streams_at_once: usize,
+    pub(crate) streams_at_once: usize,
     /// All peers' transfer streams that are served at the same time.
-    pub all_streams_at_once: usize,
+    pub(crate) all_streams_at_once: usize,
     /// Requests to one peer that wait for their answers.
-    pub asks_at_once: usize,
+    pub(crate) asks_at_once: usize,
     /// Keys that one peer may be on record as a provider of.
-    pub provided_keys: usize,
+    pub(crate) provided_keys: usize,
     /// Provider records of all peers together.
-    pub all_provided_keys: usize,
+    pub(crate) all_provided_keys: usize,
 }
 
 impl Default for PeerBounds {

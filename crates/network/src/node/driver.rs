@@ -87,7 +87,8 @@ pub(super) struct Driver {
     transfers: JoinSet<()>,
     /// Whether a round-trip time has changed since the live peers were published.
     measured: bool,
-    explored: Instant,
+    /// When peers were last looked for, and how many were live then.
+    explored: (Instant, usize),
 }
 
 impl Driver {
@@ -125,7 +126,7 @@ impl Driver {
             answers: JoinSet::new(),
             transfers: JoinSet::new(),
             measured: false,
-            explored: Instant::now(),
+            explored: (Instant::now(), 0),
         };
         driver.expect_peers(config.peers, config.known);
         driver.listen(config.listen).await?;

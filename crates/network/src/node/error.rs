@@ -32,7 +32,7 @@ pub enum NodeError {
 
 /// Why a peer has not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AskError {
+pub(crate) enum AskError {
     /// It cannot be reached, or the connection was lost.
     #[error("the peer cannot be reached")]
     Unreachable,
@@ -55,7 +55,7 @@ pub enum AskError {
 
 /// Why there is no transfer stream to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
+pub(crate) enum OpenError {
     /// It cannot be reached, or the connection was lost.
     #[error("the peer cannot be reached")]
     Unreachable,

@@ -17,24 +17,24 @@ const MAX_AGENT_BYTES: usize = 128;
 
 /// A live peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
+pub(crate) struct Peer {
     /// Who it is.
-    pub id: PeerId,
+    pub(crate) id: PeerId,
     /// Where it says that it can be reached.
-    pub addresses: Vec<Multiaddr>,
+    pub(crate) addresses: Vec<Multiaddr>,
     /// How long an answer took to come back, last time. `None`: not known yet.
-    pub rtt: Option<Duration>,
+    pub(crate) rtt: Option<Duration>,
     /// What it says that it is: a program and its version.
-    pub agent: String,
+    pub(crate) agent: String,
     /// Who opened the oldest connection.
-    pub direction: Direction,
+    pub(crate) direction: Direction,
     /// Whether it is reached through a relay alone, over which no content is moved.
-    pub relayed: bool,
+    pub(crate) relayed: bool,
 }
 
 /// Who opened a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
+pub(crate) enum Direction {
     /// The peer did.
     Inbound,
     /// This node did.
@@ -43,31 +43,32 @@ pub enum Direction {
 
 /// The live peers at one moment, by id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Peers(BTreeMap<PeerId, Arc<Peer>>);
+pub(crate) struct Peers(BTreeMap<PeerId, Arc<Peer>>);
 
 impl Peers {
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// All of them, in order of their ids.
-    pub fn iter(&self) -> impl Iterator<Item = &Peer> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Peer> {
         self.0.values().map(|peer| &**peer)
     }
 
     /// One of them.
-    pub fn get(&self, id: &PeerId) -> Option<&Peer> {
+    pub(crate) fn get(&self, id: &PeerId) -> Option<&Peer> {
         self.0.get(id).map(|peer| &**peer)
     }
 
     /// Whether a peer is one of them.
-    pub fn contains(&self, id: &PeerId) -> bool {
+    #[cfg(test)]
+    pub(crate) fn contains(&self, id: &PeerId) -> bool {
         self.0.contains_key(id)
     }
 }

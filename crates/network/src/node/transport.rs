@@ -21,8 +21,8 @@ use super::traffic::{Counted, Traffic};
 /// How long a handshake may take, on TCP from the first byte to the last of yamux.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The most streams of one connection, both ways. Each may have 256 KiB on the way unread, so a
-/// peer may have 32 MiB.
+/// The most streams of one connection, both ways. Each may have 256 KiB unread, so a peer may have
+/// 32 MiB of this node. (yamux lets a stream have more that is read as fast as it comes.)
 const MAX_STREAMS: usize = 128;
 
 /// A transport whose connections are authenticated, multiplexed and counted.

@@ -18,6 +18,10 @@ struct ReasonLabel {
 #[derive(Debug, Default)]
 pub(super) struct NetworkMetrics {
     peers: Gauge,
+    inbound_connections: Gauge,
+    outbound_connections: Gauge,
+    routable_peers: Gauge,
+    banned_peers: Gauge,
     known_records: Gauge,
     own_records: Gauge,
     held_records: Gauge,
@@ -36,6 +40,14 @@ impl NetworkMetrics {
         let registry = registry.sub_registry_with_prefix("network");
         for (name, help, gauge) in [
             ("peers", "Nodes that this one is connected to", &this.peers),
+            ("inbound_connections", "Connections that others opened", &this.inbound_connections),
+            (
+                "outbound_connections",
+                "Connections that this node opened",
+                &this.outbound_connections,
+            ),
+            ("routable_peers", "Peers that look-ups can be routed by", &this.routable_peers),
+            ("banned_peers", "Peers that are not let in at the moment", &this.banned_peers),
             ("known_records", "Records of names that this node knows", &this.known_records),
             ("own_records", "Records of its own names", &this.own_records),
             ("held_records", "Records of others whose content it keeps", &this.held_records),
@@ -69,6 +81,7 @@ impl NetworkMetrics {
             peer_id: _,
             addresses: _,
             peers,
+            connections,
             records,
             blobs,
             replication,
@@ -77,6 +90,10 @@ impl NetworkMetrics {
         } = status;
         for (gauge, number) in [
             (&self.peers, peers.len() as u64),
+            (&self.inbound_connections, connections.inbound),
+            (&self.outbound_connections, connections.outbound),
+            (&self.routable_peers, connections.routable_peers),
+            (&self.banned_peers, connections.banned_peers),
             (&self.known_records, records.known),
             (&self.own_records, records.own),
             (&self.held_records, records.held),

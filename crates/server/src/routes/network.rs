@@ -22,6 +22,7 @@ pub(crate) struct Network {
     addresses: Vec<String>,
     /// The nodes that this one is connected to.
     peers: Vec<Peer>,
+    connections: Connections,
     records: Records,
     blobs: Blobs,
     replication: Replication,
@@ -40,6 +41,20 @@ struct Peer {
     rtt_ms: Option<f64>,
     /// What it says that it runs; null until it did.
     agent: Option<String>,
+}
+
+/// Connections to other nodes.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NetworkConnections)]
+struct Connections {
+    /// Those that others opened.
+    inbound: u64,
+    /// Those that this node opened.
+    outbound: u64,
+    /// Peers that look-ups can be routed by, connected or not.
+    routable_peers: u64,
+    /// Peers that are not let in at the moment.
+    banned_peers: u64,
 }
 
 /// Records of names.
@@ -86,6 +101,7 @@ impl From<&NetworkStatus> for Network {
             peer_id,
             addresses,
             peers,
+            connections,
             records,
             blobs,
             replication,
@@ -96,6 +112,12 @@ impl From<&NetworkStatus> for Network {
             peer_id: peer_id.clone(),
             addresses: addresses.clone(),
             peers: peers.iter().map(Peer::from).collect(),
+            connections: Connections {
+                inbound: connections.inbound,
+                outbound: connections.outbound,
+                routable_peers: connections.routable_peers,
+                banned_peers: connections.banned_peers,
+            },
             records: Records { known: records.known, own: records.own, held: records.held },
             blobs: Blobs { count: blobs.count, bytes: blobs.bytes },
             replication: Replication {

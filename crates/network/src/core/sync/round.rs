@@ -147,7 +147,9 @@ impl Round {
         }
         for (part, theirs) in parts.iter().zip(told) {
             check(*part, theirs)?;
-            self.wanted.extend(missing(entries.part(*part), theirs));
+            let open = theirs.iter().filter(|entry| !entries.is_settled(entry));
+            let open: Vec<Entry> = open.copied().collect();
+            self.wanted.extend(missing(entries.part(*part), &open));
         }
         Ok(())
     }

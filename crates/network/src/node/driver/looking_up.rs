@@ -17,6 +17,9 @@ use crate::node::redial::without_peer;
 /// How often a look-up of any place is made while fewer peers are live than are wanted.
 const EXPLORE_EVERY: Duration = Duration::from_secs(15);
 
+/// How often while there are ever more of them, as when the node has just joined.
+const EXPLORE_SOON: Duration = Duration::from_secs(2);
+
 /// The most providers that a look-up finds.
 const MAX_PROVIDERS: usize = 64;
 
@@ -106,11 +109,13 @@ impl Driver {
 
     /// Looks who is at any place, to find peers that nobody has looked for.
     pub(super) fn explore(&mut self, now: Instant) {
-        let enough = self.members.live().len() >= self.wanted_peers;
-        if enough || now.duration_since(self.explored) < EXPLORE_EVERY {
+        let live = self.members.live().len();
+        let (explored, live_then) = self.explored;
+        let wait = if live > live_then { EXPLORE_SOON } else { EXPLORE_EVERY };
+        if live >= self.wanted_peers || now.duration_since(explored) < wait {
             return;
         }
-        self.explored = now;
+        self.explored = (now, live);
         self.swarm.behaviour_mut().kad.get_closest_peers(PeerId::random());
     }
 }

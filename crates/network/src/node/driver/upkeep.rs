@@ -44,10 +44,8 @@ impl Driver {
         let routable_peers =
             self.swarm.behaviour_mut().kad.kbuckets().map(|bucket| bucket.num_entries()).sum();
         let status = NodeStatus {
-            peer_id: self.shared.peer_id,
             addresses: self.named(self.swarm.listeners()),
             external_addresses: self.named(self.swarm.external_addresses()),
-            peers: self.members.live().len(),
             routable_peers,
             inbound_connections,
             outbound_connections,

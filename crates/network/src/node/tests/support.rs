@@ -140,6 +140,18 @@ pub(super) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
     }
 }
 
+/// Looks up until the result is as expected: on a busy machine, steps of a look-up may time out.
+pub(super) async fn finds<F: Future<Output = Vec<PeerId>>>(
+    what: &str,
+    expected: &[PeerId],
+    look_up: impl Fn() -> F,
+) {
+    let start = Instant::now();
+    while look_up().await != expected {
+        assert!(start.elapsed() < PATIENCE, "still not found: {what}");
+    }
+}
+
 /// A question, and the answer to it.
 pub(super) fn question(number: u8) -> (Request, Response) {
     let keys = vec![Key::from_bytes([number; Key::BYTES])];

@@ -255,7 +255,9 @@ impl Writer {
         };
         match deleted {
             Ok(()) | Err(DeleteError::Registry(_) | DeleteError::InUse { .. }) => {}
-            Err(error @ DeleteError::Storage(_)) => panic!("{error}"),
+            Err(error @ (DeleteError::OtherOwner { .. } | DeleteError::Storage(_))) => {
+                panic!("{error}")
+            }
         }
         self.disk.note(Note::Told(reference, None));
     }
