@@ -407,7 +407,9 @@ impl Exec {
                     Err(error.into())
                 }
                 Err(error) => {
-                    if let CompileError::Crashed { report } = &error {
+                    if let CompileError::Crashed { report } | CompileError::Killed { report } =
+                        &error
+                    {
                         tracing::warn!(wasm.digest = %wasm, report, "the compiler failed");
                     }
                     Err(self.explain(error, &bytes).await)

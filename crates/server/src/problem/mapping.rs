@@ -184,7 +184,9 @@ fn compile(error: &CompileError, detail: String) -> Problem {
             .with("limit", "compile_memory_bytes")
             .with("maximum", *limit),
         CompileError::Module(_) => Problem::new(Code::InvalidWasm, detail),
-        CompileError::Compiler(_) | CompileError::Crashed { .. } => {
+        CompileError::Compiler(_)
+        | CompileError::Crashed { .. }
+        | CompileError::Killed { .. } => {
             Problem::new(Code::CompileLimit, detail).with("limit", "compiler")
         }
         CompileError::Unsupported(_) => Problem::new(Code::UnsupportedFeature, detail),
