@@ -83,6 +83,15 @@ impl Caller {
         }
     }
 
+    /// Whether its key is still known, for a request that goes on for long.
+    ///
+    /// # Errors
+    ///
+    /// `unauthenticated` once it is not.
+    pub(crate) fn check(&self) -> Result<(), Problem> {
+        self.key.as_ref().map_or(Ok(()), |key| key.check())
+    }
+
     /// Takes a token of its key's rate, for a call that no request is counted for.
     ///
     /// # Errors

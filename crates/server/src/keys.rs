@@ -13,6 +13,7 @@ mod token;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
@@ -86,6 +87,8 @@ pub(crate) struct Key {
 struct Used {
     bucket: Bucket,
     spent: Spent,
+    /// Whether the key is gone from the file, for requests that began before.
+    revoked: AtomicBool,
 }
 
 impl Keys {
@@ -134,6 +137,7 @@ impl Keys {
         match KeyFile::read(&self.path) {
             Ok(file) => {
                 let table = table(&file, &self.exec, &self.table());
+                revoke(&self.table(), &table);
                 *self.keys.write().unwrap_or_else(PoisonError::into_inner) = table;
                 let (path, keys) = (self.path.display(), file.keys.len());
                 tracing::info!(%path, keys, "the changed file of keys was read");
@@ -158,10 +162,20 @@ impl Keys {
 fn table(file: &KeyFile, exec: &Exec, old: &Table) -> Table {
     let private = Arc::new(file.private());
     let key = |record: &KeyRecord| {
-        let used = old.get(&record.id).map(|key| Arc::clone(&key.used)).unwrap_or_default();
+        let same = old.get(&record.id).filter(|key| key.hash == record.hash);
+        let used = same.map(|key| Arc::clone(&key.used)).unwrap_or_default();
         (record.id, Arc::new(Key::new(record, &private, exec, used)))
     };
     file.keys.iter().map(key).collect()
+}
+
+/// Has those that go on with a key of `old` know that it is not among the `new` ones.
+fn revoke(old: &Table, new: &Table) {
+    for (id, key) in old {
+        if new.get(id).is_none_or(|new| !Arc::ptr_eq(&new.used, &key.used)) {
+            key.used.revoked.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Key {
@@ -219,6 +233,18 @@ impl Key {
         match need {
             Need::Call => self.count_call(),
             _ => Ok(()),
+        }
+    }
+
+    /// Whether the key is still known, for a request that goes on for long.
+    ///
+    /// # Errors
+    ///
+    /// `unauthenticated` once the file of keys does not have it any more.
+    pub(crate) fn check(&self) -> Result<(), Problem> {
+        match self.used.revoked.load(Ordering::Relaxed) {
+            true => Err(unauthenticated("this key is not known here any more")),
+            false => Ok(()),
         }
     }
 

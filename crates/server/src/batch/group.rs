@@ -104,12 +104,14 @@ async fn run_line(
     Ok(answer?)
 }
 
-/// Counts a line against the rate and the quota of its caller, and waits where it comes too early.
+/// Counts a line against the rate and the quota of its caller, and waits where it comes too early. None
+/// is run for a key that is not known any more.
 async fn count(
     batch: &Batch,
     stint: &mut Option<Stint>,
     output: &mut Output<'_>,
 ) -> Result<(), Problem> {
+    batch.caller.check()?;
     while let Err(delay) = batch.caller.take_token() {
         if delay > MAXIMUM_DELAY {
             return Err(keys::rate_limited(delay));
@@ -117,6 +119,7 @@ async fn count(
         *stint = None;
         output.try_send();
         sleep(delay).await;
+        batch.caller.check()?;
     }
     batch.caller.count_call()
 }
