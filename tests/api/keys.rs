@@ -464,6 +464,43 @@ async fn the_time_of_calls_counts() {
 }
 
 #[tokio::test]
+async fn the_time_of_calls_counts_that_all_guests_memory_ends() {
+    // So many turns of a loop, and then more memory than there is.
+    const GREEDY: &str = r#"
+        (module
+          (memory 0 1000)
+          (func (export "f") (param $turns i32)
+            (loop $again
+              (br_if $again (local.tee $turns (i32.sub (local.get $turns) (i32.const 1)))))
+            (drop (memory.grow (i32.const 1000)))))"#;
+    let mut keyring = Keyring::new();
+    let key = keyring.add("scopes = [\"admin\"]\ncall-seconds = 1\nper = \"week\"");
+    let server = keyring
+        .server_with(|setup| {
+            setup.engine.memory_maximum = 64 << 20;
+            setup.engine.guest_memory = 64 << 20;
+            setup.engine.concurrent_calls = 1;
+            setup.limits.memory_bytes.maximum = 64 << 20;
+        })
+        .await;
+    server.put("/v1/modules/greedy").key(&key).wat(GREEDY).await.created();
+    let session = server.post("/v1/sessions").key(&key).json(json!({})).await.created();
+    let instances = format!("/v1/sessions/{}/instances", session["id"].as_str().unwrap());
+    let holds = json!({ "name": "a", "wat": "(module (memory 200))" });
+    server.post(&instances).key(&key).json(holds).await.created();
+    eventually("the quota is used up", async || {
+        let call = server.post("/v1/modules/greedy/functions/f").key(&key);
+        let response = call.json(json!({ "params": [100_000_000] })).await;
+        match response.status.as_u16() {
+            503 => response.problem(503, "overloaded"),
+            _ => return Some(response.problem(429, "quota-exceeded")),
+        };
+        None
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_key_has_limits_of_its_own() {
     let mut keyring = Keyring::new();
     let low = keyring.add(

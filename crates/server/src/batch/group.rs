@@ -99,8 +99,10 @@ async fn run_line(
             calling.await
         }
     };
-    let usage = answer.as_ref().ok().and_then(|answer| answer.usage);
-    meter.end(usage.map(|usage| usage.wall));
+    meter.end(match &answer {
+        Ok(answer) => answer.usage.map(|usage| usage.wall),
+        Err(error) => error.ran_for(),
+    });
     Ok(answer?)
 }
 

@@ -71,7 +71,7 @@ impl From<Error> for Problem {
                 .with("limit", error.limit)
                 .with("maximum", error.maximum),
             Error::Session(error) => session(*error, detail),
-            Error::Overloaded => problem(Code::Overloaded),
+            Error::Overloaded | Error::Exhausted { .. } => problem(Code::Overloaded),
             Error::Internal(cause) => internal(cause),
         }
     }
