@@ -10,6 +10,7 @@ mod faults;
 mod file;
 #[cfg(test)]
 mod power_loss;
+mod rows;
 mod snapshot;
 mod store;
 mod tables;
@@ -22,6 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
+pub use self::rows::{Row, RowPage};
 use self::snapshot::Snapshot;
 use self::store::Store;
 use self::tables::Outcome;
@@ -114,8 +116,13 @@ impl Backend for RedbBackend {
     }
 
     fn create(&self, creation: Creation) -> BoxFuture<'_, Result<Registered, RegisterError>> {
-        let bytes = creation.wasm().len();
-        Box::pin(self.writer.submit(bytes, move |change| change.create(&creation)))
+        Box::pin(async move {
+            if let Some(name) = creation.name().filter(|name| name.owner().is_some()) {
+                return Err(RegisterError::ReservedNamespace { name: name.clone() });
+            }
+            let bytes = creation.wasm().len();
+            self.writer.submit(bytes, move |change| change.create(&creation)).await
+        })
     }
 
     fn delete(&self, reference: Reference) -> BoxFuture<'_, Result<(), DeleteError>> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::{Backend, Digest, Name};
+use crate::{Backend, Digest, InvalidName, Name};
 
 /// The place where things are kept failed. Cheap to clone, because one failed commit answers many
 /// registrations.
@@ -146,6 +146,12 @@ pub enum RegisterError {
         by: Name,
         /// In which way it does.
         reason: NameTakenReason,
+    },
+    /// The namespace is that of a peer, and this registry is not peer-to-peer.
+    #[error("{}", InvalidName::reserved_for_peers(.name.as_str()))]
+    ReservedNamespace {
+        /// The name that was asked for.
+        name: Name,
     },
     /// A link to a module that is not registered.
     #[error("the link for import `{}` names {digest}, which is not registered", import.escape_debug())]

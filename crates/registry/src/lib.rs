@@ -47,7 +47,7 @@ mod view;
 pub use backend::{Backend, BoxFuture, Creation};
 pub use data_directory::{DataDirectory, DataDirectoryError};
 pub use digest::{Digest, InvalidDigest};
-pub use embedded::RedbBackend;
+pub use embedded::{RedbBackend, Row, RowPage};
 pub use error::{
     DeleteError, GraphError, Holder, Holders, NameTakenReason, RegisterError, RegistryError,
     StorageError,

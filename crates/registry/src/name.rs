@@ -2,7 +2,8 @@
 //!
 //! A `label` and a `namespace` are `[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}`, a `version` is SemVer 2.0
 //! without build metadata, of at most 64 characters. So a name is safe in a path, a log line and a
-//! shell, and never looks like a digest or a peer.
+//! shell, and never looks like a digest. A namespace that is a peer's id says whose the name is; a
+//! registry that is not peer-to-peer registers nothing there.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -45,6 +46,12 @@ impl Name {
         self.label_start.checked_sub(1).map(|colon| &self.text[..colon])
     }
 
+    /// The namespace, if it is the id of a peer: base58 of an Ed25519 key, as libp2p prints it, by
+    /// its form. Whether it is that of a key is for those to find out who verify its signatures.
+    pub fn owner(&self) -> Option<&str> {
+        self.namespace().filter(|namespace| is_owner(namespace))
+    }
+
     /// The label alone.
     pub fn label(&self) -> &str {
         &self.text[self.label_start..self.label_end]
@@ -84,6 +91,12 @@ impl InvalidName {
 
     pub(crate) fn new(error: SyntaxError) -> Self {
         Self(error)
+    }
+
+    /// That the namespace of `text` is for peers.
+    pub(crate) fn reserved_for_peers(text: &str) -> Self {
+        let problem = "a namespace that looks like a peer id is reserved";
+        Self(SyntaxError::new("name", text, 0, problem))
     }
 }
 
@@ -153,37 +166,41 @@ fn unexpected(text: &str, position: usize, expected: &str) -> InvalidName {
 }
 
 /// Digest algorithms are reserved, in upper case as well, because `sha256:…` is a digest wherever a
-/// name is taken, and no name should look like one; peer ids because the namespace of a peer is its
-/// own to sign for.
+/// name is taken, and no name should look like one; the forms of a peer's id other than that of an
+/// [owner](is_owner) so that each owner has one namespace only.
 fn refuse_reserved(text: &str, namespace: &str) -> Result<(), InvalidName> {
     let algorithms = ["sha256", "sha512", "blake3"];
-    let problem = if algorithms.iter().any(|name| namespace.eq_ignore_ascii_case(name)) {
-        "this namespace is reserved for digests"
-    } else if looks_like_peer_id(namespace) {
-        "a namespace that looks like a peer id is reserved"
-    } else {
-        return Ok(());
-    };
-    Err(InvalidName(SyntaxError::new("name", text, 0, problem)))
+    if algorithms.iter().any(|name| namespace.eq_ignore_ascii_case(name)) {
+        let problem = "this namespace is reserved for digests";
+        return Err(InvalidName(SyntaxError::new("name", text, 0, problem)));
+    }
+    if looks_like_other_peer_id(namespace) {
+        return Err(InvalidName::reserved_for_peers(text));
+    }
+    Ok(())
 }
 
-/// The forms in which libp2p prints a peer id: base58 of an Ed25519 key, of a secp256k1 key and of
-/// a hashed key; CIDv1 in base32 and base36. The version 1 forms that fit a namespace are 50 to 64
-/// characters long.
-fn looks_like_peer_id(namespace: &str) -> bool {
-    let base58 = || {
-        let mut bytes = namespace.bytes();
-        bytes.all(|byte| byte.is_ascii_alphanumeric() && !b"0OIl".contains(&byte))
-    };
+/// The form in which libp2p prints the peer id of an Ed25519 key.
+fn is_owner(namespace: &str) -> bool {
+    namespace.len() == 52 && namespace.starts_with("12D3Koo") && is_base58(namespace)
+}
+
+fn is_base58(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() && !b"0OIl".contains(&byte))
+}
+
+/// The other forms in which libp2p prints a peer id: base58 of a secp256k1 key and of a hashed key;
+/// CIDv1 in base32 and base36. The version 1 forms that fit a namespace are 50 to 64 characters
+/// long.
+fn looks_like_other_peer_id(namespace: &str) -> bool {
     let lower = |digits: &[u8]| {
         let mut bytes = namespace.bytes();
         bytes.all(|byte| byte.is_ascii_lowercase() || digits.contains(&byte))
     };
     let starts_with = |prefix| namespace.starts_with(prefix);
     match namespace.len() {
-        46 if starts_with("Qm") => base58(),
-        52 if starts_with("12D3Koo") => base58(),
-        53 if starts_with("16Uiu2HA") => base58(),
+        46 if starts_with("Qm") => is_base58(namespace),
+        53 if starts_with("16Uiu2HA") => is_base58(namespace),
         50..=64 if starts_with("bafz") => lower(b"234567"),
         50..=64 if starts_with("k51") || starts_with("k2k") => lower(b"0123456789"),
         _ => false,

@@ -7,12 +7,12 @@ use redb::{MultimapTable, ReadableMultimapTable, ReadableTable, Table, WriteTran
 
 use super::tables::{
     BLOB_SIZES, BLOB_USERS, BLOBS, FORMAT, FORMAT_ROW, LINKED_BY, MANIFESTS, META, NAMES, NAMES_OF,
-    Outcome, RELEASES, Seconds, TOMBSTONES, UNNAMED, corrupt, now, parse_manifest, parse_name,
-    time,
+    Outcome, RELEASES, ROWS, Seconds, TOMBSTONES, UNNAMED, corrupt, now, parse_manifest,
+    parse_name, time,
 };
 use crate::{
     Creation, DeleteError, Digest, Holder, Holders, Manifest, Name, NameTakenReason, Reference,
-    RegisterError, Registered, RegistryError,
+    RegisterError, Registered, RegistryError, Row,
 };
 
 /// What a transaction did.
@@ -38,6 +38,7 @@ pub(super) struct Change<'t> {
     releases: Table<'t, (&'static str, u64, u64, u64), &'static str>,
     tombstones: Table<'t, &'static str, Digest>,
     unnamed: Table<'t, &'static str, Seconds>,
+    rows: Table<'t, &'static [u8], &'static [u8]>,
 }
 
 /// Makes the tables of an empty database.
@@ -62,6 +63,7 @@ impl<'t> Change<'t> {
             releases: transaction.open_table(RELEASES)?,
             tombstones: transaction.open_table(TOMBSTONES)?,
             unnamed: transaction.open_table(UNNAMED)?,
+            rows: transaction.open_table(ROWS)?,
         })
     }
 
@@ -91,6 +93,30 @@ impl<'t> Change<'t> {
         }
         self.changes.any = true;
         self.registered(digest, true, self.now)
+    }
+
+    /// Creates, and writes the rows unless the creation is refused.
+    pub(super) fn create_with(
+        &mut self,
+        creation: &Creation,
+        rows: &[Row],
+    ) -> Outcome<Result<Registered, RegisterError>> {
+        let registered = self.create(creation)?;
+        if registered.is_ok() {
+            self.write(rows)?;
+        }
+        Ok(registered)
+    }
+
+    pub(super) fn write(&mut self, rows: &[Row]) -> Outcome<()> {
+        for Row { key, value } in rows {
+            match value {
+                Some(value) => self.rows.insert(key.as_ref(), value.as_ref())?,
+                None => self.rows.remove(key.as_ref())?,
+            };
+            self.changes.any = true;
+        }
+        Ok(())
     }
 
     /// The answer to a creation that is registered already, or whose name it cannot have.
@@ -204,6 +230,19 @@ impl<'t> Change<'t> {
         self.changes = Changes { any: true, meanings: true };
         self.collect(digest)?;
         Ok(Ok(()))
+    }
+
+    /// Deletes, and writes the rows unless the deletion is refused.
+    pub(super) fn delete_with(
+        &mut self,
+        reference: &Reference,
+        rows: &[Row],
+    ) -> Outcome<Result<(), DeleteError>> {
+        let deleted = self.delete(reference)?;
+        if deleted.is_ok() {
+            self.write(rows)?;
+        }
+        Ok(deleted)
     }
 
     /// Gives the module that the name held.

@@ -172,8 +172,7 @@ fn what_was_acknowledged_survives_the_loss_of_power() {
         for _ in 0..LIVES {
             let disk = Disk::holding(content.clone());
             runtime.block_on(async {
-                let registry = Registry::new(Arc::new(open(&disk)));
-                workload::run(&registry, &disk, seed).await;
+                workload::run(Arc::new(open(&disk)), &disk, seed).await;
             });
             let timeline = disk.take_timeline();
             let moment = Moment::new(content);
@@ -189,8 +188,7 @@ fn a_registry_that_is_made_or_closed_is_durable() {
     let disk = empty();
     let runtime = runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        let registry = Registry::new(Arc::new(open(&disk)));
-        workload::run(&registry, &disk, 0).await;
+        workload::run(Arc::new(open(&disk)), &disk, 0).await;
     });
     let mut moment = Moment::new(Vec::new());
     let mut synced = 0;

@@ -61,6 +61,10 @@ pub(super) const TOMBSTONES: TableDefinition<'_, &str, Digest> = TableDefinition
 /// Printed digest of a module that is registered without a name → since when.
 pub(super) const UNNAMED: TableDefinition<'_, &str, Seconds> = TableDefinition::new("unnamed");
 
+/// What a backend that is built upon this one keeps beside the content. Databases that were made
+/// before there was such a backend have no such table, until their next change.
+pub(super) const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
+
 impl Value for Digest {
     type SelfType<'a> = Digest;
     type AsBytes<'a> = &'a [u8; 32];

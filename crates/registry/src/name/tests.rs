@@ -129,14 +129,13 @@ fn messages_quote_little_and_escaped() {
 }
 
 #[test]
-fn reserves_digests_and_peer_ids() {
+fn reserves_digests_and_other_forms_of_peer_ids() {
     for namespace in [
         "sha256",
         "sha512",
         "blake3",
         "SHA256",
         "Sha512",
-        "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA",
         "16Uiu2HAm9ZqkZgVz8h3pHvyzxZKm6kKQwXqWsvqhX8mCyzpqPZ7y",
         "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N",
         "bafzbeie5745rpv2m6tjyuugywy4d5ewrqgqqhfnf445he3omzpjbx5xqxe",
@@ -146,6 +145,23 @@ fn reserves_digests_and_peer_ids() {
         let error = error(&format!("{namespace}:a"));
         assert_eq!(error.position(), 0, "{error}");
         assert!(error.to_string().contains("reserved"), "{error}");
+    }
+}
+
+#[test]
+fn a_peer_id_is_an_owner() {
+    const OWNER: &str = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA";
+    for (text, owner) in [
+        (format!("{OWNER}:a"), Some(OWNER)),
+        (format!("{OWNER}:a@1.0.0"), Some(OWNER)),
+        // A label is nobody's, and what is shorter, longer or not base58 is a namespace like others.
+        (OWNER.to_owned(), None),
+        (format!("acme:{OWNER}"), None),
+        (format!("{}:a", &OWNER[..51]), None),
+        (format!("{OWNER}A:a"), None),
+        (format!("{}0:a", &OWNER[..51]), None),
+    ] {
+        assert_eq!(text.parse::<Name>().unwrap().owner(), owner, "{text}");
     }
 }
 

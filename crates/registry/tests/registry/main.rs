@@ -7,5 +7,6 @@ mod graphs;
 mod listing;
 mod model;
 mod names;
+mod rows;
 mod support;
 mod views;

@@ -256,6 +256,7 @@ fn register(error: RegisterError, detail: String) -> Problem {
                 NameTakenReason::Versioned | NameTakenReason::Unversioned => problem,
             }
         }
+        RegisterError::ReservedNamespace { name: _ } => Problem::new(Code::InvalidName, detail),
         RegisterError::UnknownLink { import, digest } => Problem::new(Code::LinkError, detail)
             .with("link", import)
             .with("digest", digest.to_string()),

@@ -6,9 +6,10 @@ use redb::{Key, ReadableMultimapTable, ReadableTable, Value};
 
 use super::super::snapshot::Snapshot;
 use super::super::tables::{
-    BLOB_SIZES, BLOB_USERS, BLOBS, LINKED_BY, MANIFESTS, NAMES, NAMES_OF, Outcome, RELEASES,
+    BLOB_SIZES, BLOB_USERS, BLOBS, LINKED_BY, MANIFESTS, NAMES, NAMES_OF, Outcome, RELEASES, ROWS,
     TOMBSTONES, UNNAMED, parse_manifest,
 };
+use super::workload;
 use crate::{Digest, Manifest, Name, Reference};
 
 /// What is kept, read row by row, and found to be consistent.
@@ -69,6 +70,13 @@ pub(super) fn audit(snapshot: &Snapshot<'_>) -> Outcome<Kept> {
     let released = names.keys().filter(|name| name.release().is_some());
     let released: BTreeSet<_> = released.map(ToString::to_string).collect();
     assert_eq!(releases.into_keys().collect::<BTreeSet<_>>(), released);
+    // Each of a writer's own names has a row, which was written and removed together with it.
+    let own = names.iter().filter(|(name, _)| workload::is_own(name));
+    let own = own.map(|(name, digest)| (name.to_string().into_bytes(), *digest.as_bytes()));
+    let beside = rows(&transaction.open_table(ROWS)?, |key, value| {
+        (key.to_vec(), value.try_into().unwrap())
+    })?;
+    assert_eq!(beside, own.collect());
     let tombstones =
         rows(&transaction.open_table(TOMBSTONES)?, |name, digest| (name.parse().unwrap(), digest))?;
 

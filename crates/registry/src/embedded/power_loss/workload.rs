@@ -10,8 +10,8 @@ use proptest::test_runner::TestRng;
 use super::disk::Disk;
 use super::seeded;
 use crate::{
-    Creation, DeleteError, Digest, NameTakenReason, Reference, RegisterError, Registration,
-    Registry,
+    Creation, DeleteError, Digest, Name, NameTakenReason, RedbBackend, Reference, RegisterError,
+    Registration, Registry, Row,
 };
 
 /// More writers than a commit takes to become durable in memory, so that some share one.
@@ -98,12 +98,25 @@ pub(super) fn wasm(text: &str) -> Vec<u8> {
     text.bytes().cycle().take(size + text.len()).collect()
 }
 
+/// Whether a name is a writer's own: such a name has a row beside it.
+pub(super) fn is_own(name: &Name) -> bool {
+    name.namespace().is_some_and(|namespace| namespace.starts_with('w'))
+}
+
+/// The row beside one of a writer's own names, which holds its digest.
+fn row_beside(reference: &Reference, digest: Option<Digest>) -> Row {
+    let value = digest.map(|digest| digest.as_bytes().to_vec().into());
+    Row { key: reference.to_string().into(), value }
+}
+
 /// Runs the writers until all are done.
-pub(super) async fn run(registry: &Registry, disk: &Disk<Note>, seed: u64) {
+pub(super) async fn run(backend: Arc<RedbBackend>, disk: &Disk<Note>, seed: u64) {
+    let registry = Registry::new(backend.clone());
     let ever = Arc::new(Mutex::new(Vec::new()));
     let writers: Vec<_> = (0..WRITERS)
         .map(|number| Writer {
             number,
+            backend: backend.clone(),
             registry: registry.clone(),
             disk: disk.clone(),
             random: seeded(seed ^ (number + 1) << 32),
@@ -118,6 +131,7 @@ pub(super) async fn run(registry: &Registry, disk: &Disk<Note>, seed: u64) {
 
 struct Writer {
     number: u64,
+    backend: Arc<RedbBackend>,
     registry: Registry,
     disk: Disk<Note>,
     random: TestRng,
@@ -186,11 +200,20 @@ impl Writer {
             links: imports.zip(links).collect(),
             wasm: wasm(content).into(),
         };
-        let Registration { name: _, links, wasm } = registration.clone();
-        let digest = Creation::new(None, links, wasm).digest();
+        let Registration { name: own, links, wasm } = registration.clone();
+        let own = own.filter(is_own);
+        let creation = Creation::new(own.clone(), links, wasm);
+        let digest = creation.digest();
         let reference = name.unwrap_or(Reference::Digest(digest));
         self.disk.note(Note::Asked(reference.clone(), Some(digest)));
-        let state = match self.registry.register(registration).await {
+        let registered = match own {
+            Some(_) => {
+                let rows = vec![row_beside(&reference, Some(digest))];
+                self.backend.create_with(creation, rows).await
+            }
+            None => self.registry.register(registration).await,
+        };
+        let state = match registered {
             Ok(registered) => {
                 self.ever.lock().unwrap().push(registered.digest);
                 Some(registered.digest)
@@ -223,7 +246,14 @@ impl Writer {
 
     async fn delete(&self, reference: Reference) {
         self.disk.note(Note::Asked(reference.clone(), None));
-        match self.registry.delete(&reference).await {
+        let deleted = match &reference {
+            Reference::Name(name) if is_own(name) => {
+                let rows = vec![row_beside(&reference, None)];
+                self.backend.delete_with(reference.clone(), rows).await
+            }
+            _ => self.registry.delete(&reference).await,
+        };
+        match deleted {
             Ok(()) | Err(DeleteError::Registry(_) | DeleteError::InUse { .. }) => {}
             Err(error @ DeleteError::Storage(_)) => panic!("{error}"),
         }
