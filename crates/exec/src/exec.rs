@@ -10,7 +10,8 @@ use wasm_exec_engine::{
     Occupancy, Profile, WasmId,
 };
 use wasm_exec_registry::{
-    Digest, Graph, ListQuery, Manifest, Name, Page, Reference, Registry, RegistryError, View,
+    Account, Digest, Graph, ListQuery, Manifest, Name, Page, Reference, Registry, RegistryError,
+    View,
 };
 
 use crate::error::Error;
@@ -34,7 +35,7 @@ const TEXTS: usize = 2;
 const LARGE_WASM: usize = 64 << 10;
 
 /// Registers, describes and calls modules. A handle: cheap to clone, and clones share everything but
-/// what [`restricted`](Self::restricted) makes of them.
+/// what [`restricted`](Self::restricted) and [`charged_to`](Self::charged_to) make of them.
 #[derive(Clone, Debug)]
 pub struct Exec {
     inner: Arc<Inner>,
@@ -96,6 +97,11 @@ impl Exec {
             registry: self.registry.with_view(view),
             limits: self.limits.capped(maxima),
         }
+    }
+
+    /// The same service for somebody whose registrations are charged to an account.
+    pub fn charged_to(&self, account: Account) -> Self {
+        Self { registry: self.registry.charged_to(account), ..self.clone() }
     }
 
     /// The limits of those who use this handle: the operator's, or lower ones.

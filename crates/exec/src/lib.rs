@@ -73,6 +73,7 @@ pub use wasm_exec_engine::{
 };
 /// The registry's types that requests and answers are made of.
 pub use wasm_exec_registry::{
-    DeleteError, Digest, GraphError, GraphLimits, InvalidName, ListQuery, MAX_PAGE, ModuleRecord,
-    Name, NameTakenReason, Page, RegisterError, RegistryError, StorageError, Summary, View,
+    Account, DeleteError, Digest, GraphError, GraphLimits, InvalidName, ListQuery, MAX_PAGE,
+    ModuleRecord, Name, NameTakenReason, Page, RegisterError, RegistryError, StorageError, Summary,
+    View,
 };

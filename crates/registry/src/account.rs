@@ -6,7 +6,8 @@ use std::sync::Arc;
 ///
 /// A registration holds its blob and its manifest, in bytes, whoever else holds the same content;
 /// registering again what is registered holds nothing more. Deleting gives back to whom it was charged
-/// to, whoever deletes.
+/// to, whoever deletes: at once, or if the content stays because others link to it and nobody else is
+/// charged for it, when it goes or is registered again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     id: Arc<str>,

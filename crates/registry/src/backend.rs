@@ -13,7 +13,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 
 use crate::{
-    DeleteError, Digest, Entry, ListQuery, Manifest, ModuleRecord, Name, Page, Reference,
+    Account, DeleteError, Digest, Entry, ListQuery, Manifest, ModuleRecord, Name, Page, Reference,
     RegisterError, Registered, StorageError, View,
 };
 
@@ -90,13 +90,34 @@ pub struct Creation {
     digest: Digest,
     manifest: Manifest,
     wasm: Bytes,
+    account: Option<Account>,
 }
 
 impl Creation {
     /// Takes the Wasm bytes and hashes them, which takes about a millisecond per megabyte.
     pub fn new(name: Option<Name>, links: BTreeMap<String, Digest>, wasm: Bytes) -> Self {
         let manifest = Manifest { links, wasm: Digest::of(&wasm) };
-        Self { name, digest: manifest.digest(), manifest, wasm }
+        Self { name, digest: manifest.digest(), manifest, wasm, account: None }
+    }
+
+    /// The same, charged to an account; `None` is nobody's.
+    pub fn charged_to(self, account: Option<Account>) -> Self {
+        Self { account, ..self }
+    }
+
+    /// Whom it is charged to.
+    pub fn account(&self) -> Option<&Account> {
+        self.account.as_ref()
+    }
+
+    /// What it is charged for, in bytes: its blob and its manifest.
+    pub fn held_bytes(&self) -> u64 {
+        (self.wasm.len() + self.manifest.canonical().len()) as u64
+    }
+
+    /// What it is deleted by: its name, or else its digest.
+    pub fn reference(&self) -> Reference {
+        self.name.clone().map_or(Reference::Digest(self.digest), Reference::Name)
     }
 
     /// The name to register it under; `None` keeps it under its digest alone.

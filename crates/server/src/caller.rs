@@ -110,6 +110,11 @@ impl Caller {
         self.key.as_ref().map_or(Ok(()), |key| key.count_call())
     }
 
+    /// How many bytes what it registers may hold; `None` is any number.
+    pub(crate) fn stored_bytes(&self) -> Option<u64> {
+        self.key.as_ref().and_then(|key| key.stored_bytes())
+    }
+
     /// Who its sessions are for.
     pub(crate) fn session_owner(&self) -> SessionOwner {
         match &self.key {

@@ -12,6 +12,7 @@ mod scope;
 mod token;
 
 use std::collections::{BTreeSet, HashMap};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 use constant_time_eq::constant_time_eq_32;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use wasm_exec::{Digest, Exec, View};
+use wasm_exec::{Account, Digest, Exec, View};
 
 use crate::caller::Caller;
 use crate::problem::{Code, Problem, chain};
@@ -79,6 +80,7 @@ pub(crate) struct Key {
     exec: Exec,
     rate: Option<Rate>,
     quota: Option<Quota>,
+    stored_bytes: Option<u64>,
     used: Arc<Used>,
 }
 
@@ -191,13 +193,16 @@ impl Key {
             true => View::complete(),
             false => View::new(Arc::clone(private), namespaces.clone().unwrap_or_default()),
         };
+        let stored_bytes = record.stored_bytes.map(NonZeroU64::get);
+        let account = Account::new(record.id.to_string(), stored_bytes);
         Self {
             name: record.name.clone(),
             hash: record.hash,
             scopes: record.scopes.clone(),
             namespaces,
             private: Arc::clone(private),
-            exec: exec.restricted(view, &record.maxima),
+            exec: exec.restricted(view, &record.maxima).charged_to(account),
+            stored_bytes,
             rate: record.rate.map(|rate| Rate::new(rate.per_second, rate.burst)),
             quota: record.quota.map(Quota::new),
             used,
@@ -217,6 +222,11 @@ impl Key {
     /// The service as the key's holder sees it.
     pub(crate) fn exec(&self) -> &Exec {
         &self.exec
+    }
+
+    /// How many bytes its registrations may hold; `None` is any number.
+    pub(crate) fn stored_bytes(&self) -> Option<u64> {
+        self.stored_bytes
     }
 
     fn admit(&self, need: Need) -> Result<(), Problem> {

@@ -58,6 +58,29 @@ async fn what_is_deleted_is_given_back_to_whom_it_was_charged_to() {
 }
 
 #[tokio::test]
+async fn what_others_link_to_is_held_until_it_goes() {
+    on_every_backend(async |registry| {
+        let a = module("a").named("a");
+        let b = module("b").named("b").linking("l", a.digest());
+        let (size_a, size_b) = (size(&a, "a"), size(&b, "b"));
+        let account = |id| charged(&registry, id, size_a + size_b);
+        let held = async |id| refused(&module("c"), &charged(&registry, id, 0)).await;
+        a.create(&account("one")).await;
+        b.create(&account("one")).await;
+        registry.delete(&reference("a")).await.unwrap();
+        assert_eq!(held("one").await, size_a + size_b);
+        // Whoever registers it again takes it over.
+        a.create(&account("two")).await;
+        assert_eq!((held("one").await, held("two").await), (size_b, size_a));
+        registry.delete(&reference("a")).await.unwrap();
+        assert_eq!((held("one").await, held("two").await), (size_b, size_a));
+        registry.delete(&reference("b")).await.unwrap();
+        assert_eq!((held("one").await, held("two").await), (0, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_held_is_known_after_a_restart() {
     let directory = TempDir::new().unwrap();
     let (a, b) = (module("a").named("a"), module("b").named("b"));

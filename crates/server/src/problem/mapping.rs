@@ -12,6 +12,9 @@ use wasm_exec::{
 use super::{Code, Problem};
 use crate::routes::memory;
 
+/// When it is worth trying again to store what somebody has to make room for.
+const UNTIL_DELETED: Duration = Duration::from_secs(3600);
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let detail = error.to_string();
@@ -184,9 +187,7 @@ fn compile(error: &CompileError, detail: String) -> Problem {
             .with("limit", "compile_memory_bytes")
             .with("maximum", *limit),
         CompileError::Module(_) => Problem::new(Code::InvalidWasm, detail),
-        CompileError::Compiler(_)
-        | CompileError::Crashed { .. }
-        | CompileError::Killed { .. } => {
+        CompileError::Compiler(_) | CompileError::Crashed { .. } | CompileError::Killed { .. } => {
             Problem::new(Code::CompileLimit, detail).with("limit", "compiler")
         }
         CompileError::Unsupported(_) => Problem::new(Code::UnsupportedFeature, detail),
@@ -257,6 +258,14 @@ fn register(error: RegisterError, detail: String) -> Problem {
             }
         }
         RegisterError::ReservedNamespace { name: _ } => Problem::new(Code::InvalidName, detail),
+        RegisterError::TooMuchHeld { held, asked, maximum } => {
+            Problem::new(Code::QuotaExceeded, format!("the quota of stored-bytes: {detail}"))
+                .with("quota", "stored-bytes")
+                .with("held", held)
+                .with("asked", asked)
+                .with("maximum", maximum)
+                .retry_after(UNTIL_DELETED)
+        }
         RegisterError::UnknownLink { import, digest } => Problem::new(Code::LinkError, detail)
             .with("link", import)
             .with("digest", digest.to_string()),
