@@ -5,7 +5,7 @@ use std::io;
 
 use clap::ArgMatches;
 
-use super::settings::{Options, SettingsError};
+use super::settings::{Line, Options, SettingsError};
 
 /// Why the settings cannot be printed.
 #[derive(Debug, thiserror::Error)]
@@ -32,12 +32,21 @@ pub(crate) enum ConfigError {
 ///
 /// When the settings are wrong or cannot be printed.
 pub(crate) fn execute(options: Options, matches: &ArgMatches) -> Result<(), ConfigError> {
+    let text = write(options.resolve(matches)?.lines)?;
+    Ok(super::print(&text)?)
+}
+
+/// The lines as the text of a configuration file.
+fn write(lines: Vec<Line>) -> Result<String, ConfigError> {
     let mut text = String::new();
-    for line in options.resolve(matches)?.lines {
+    for line in lines {
         let name = line.name;
         let value = line.value.map_err(|source| ConfigError::Unwritable { name, source })?;
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{name} = {value} # {}", line.origin);
     }
-    Ok(super::print(&text)?)
+    Ok(text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,6 +69,9 @@ struct CreateArgs {
     /// The period: minute, hour, day or week
     #[arg(long, value_name = "PERIOD")]
     per: Option<Per>,
+    /// Bytes that all it registers may hold together [default: any number]
+    #[arg(long, value_name = "SIZE")]
+    stored_bytes: Option<Size>,
     /// Most time that one call may ask for [default: the server's]
     #[arg(long, value_name = "TIME")]
     timeout_maximum: Option<Period>,
@@ -196,6 +199,7 @@ impl CreateArgs {
             calls,
             call_seconds,
             per,
+            stored_bytes,
             timeout_maximum,
             memory_maximum,
             fuel_maximum,
@@ -213,6 +217,7 @@ impl CreateArgs {
             namespaces: (!namespace.is_empty()).then(|| namespace.into_iter().collect()),
             rate: rate.transpose()?,
             quota: quota.transpose()?,
+            stored_bytes: stored_bytes.and_then(|size| NonZeroU64::new(size.bytes())),
             maxima: RequestedLimits {
                 timeout_ms: timeout_maximum.map(Period::milliseconds),
                 memory_bytes: memory_maximum.map(Size::bytes),

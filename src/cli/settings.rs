@@ -36,10 +36,11 @@ use modules::{ModuleOptions, ModuleSettings};
 use network::{NetworkOptions, NetworkSettings};
 use process::ProcessOptions;
 use sessions::SessionOptions;
-use sources::{Line, Sources};
+use sources::Sources;
 use storage::{Storage, StorageOptions};
 
 pub(crate) use process::{LogFormat, Process};
+pub(crate) use sources::Line;
 pub(crate) use values::{Period, Size};
 
 /// How long requests that are being answered at the end may take; the whole end takes less than the

@@ -8,7 +8,7 @@ use flate2::write::GzEncoder;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::{Value, json};
 
-use crate::support::batch::{Version, begin};
+use crate::support::batch::{Version, begin, begin_with_key};
 use crate::support::eventually;
 use crate::support::guests::{DOUBLE, DOUBLE_DIGEST, TRIPLE, UNRULY};
 use crate::support::keyring::Keyring;
@@ -653,6 +653,32 @@ async fn each_line_counts_against_the_quota_of_its_key() {
     are(&answers(run(&few).await)[..1], &[exceeded]);
     run(&reader).await.problem(403, "forbidden").has(json!({ "scope": "call" }));
     batch(&server, DOUBLES, "[1]").await.problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_batch_ends_with_its_key() {
+    for version in [Version::Http1, Version::Http2] {
+        let mut keyring = Keyring::new();
+        let revoked = keyring.scoped("admin");
+        let server = keyring.server().await;
+        server.put("/v1/modules/utils").key(&revoked).wat(DOUBLE).await.created();
+        let (lines, mut answers) = begin_with_key(&server, version, DOUBLES, &revoked).await;
+        lines.send("[1]\n").await;
+        assert_contains(&answers.next().await.unwrap(), &json!({ "results": [2], "line": 0 }));
+        // A change that leaves the key alone changes nothing.
+        let other = keyring.scoped("call");
+        let known = async |key: &str| server.get("/v1/modules").key(key).await.status == 200;
+        eventually("the other key is known", async || known(&other).await.then_some(())).await;
+        lines.send("[2]\n").await;
+        assert_contains(&answers.next().await.unwrap(), &json!({ "results": [4], "line": 1 }));
+        keyring.write("");
+        eventually("the key is revoked", async || (!known(&revoked).await).then_some(())).await;
+        lines.send("[3]\n[4]\n").await;
+        // The last is of the line that was to come.
+        let rest = answers.rest().await;
+        let refused = json!({ "outcome": "unauthenticated", "status": 401 });
+        are(&rest, &[refused.clone(), refused.clone(), refused]);
+    }
 }
 
 #[tokio::test]

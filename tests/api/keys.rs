@@ -465,6 +465,81 @@ async fn the_time_of_calls_counts() {
 }
 
 #[tokio::test]
+async fn the_time_of_calls_counts_that_all_guests_memory_ends() {
+    // So many turns of a loop, and then more memory than there is.
+    const GREEDY: &str = r#"
+        (module
+          (memory 0 1000)
+          (func (export "f") (param $turns i32)
+            (loop $again
+              (br_if $again (local.tee $turns (i32.sub (local.get $turns) (i32.const 1)))))
+            (drop (memory.grow (i32.const 1000)))))"#;
+    let mut keyring = Keyring::new();
+    let key = keyring.add("scopes = [\"admin\"]\ncall-seconds = 1\nper = \"week\"");
+    let server = keyring
+        .server_with(|setup| {
+            setup.engine.memory_maximum = 64 << 20;
+            setup.engine.guest_memory = 64 << 20;
+            setup.engine.concurrent_calls = 1;
+            setup.limits.memory_bytes.maximum = 64 << 20;
+        })
+        .await;
+    server.put("/v1/modules/greedy").key(&key).wat(GREEDY).await.created();
+    let session = server.post("/v1/sessions").key(&key).json(json!({})).await.created();
+    let instances = format!("/v1/sessions/{}/instances", session["id"].as_str().unwrap());
+    let holds = json!({ "name": "a", "wat": "(module (memory 200))" });
+    server.post(&instances).key(&key).json(holds).await.created();
+    eventually("the quota is used up", async || {
+        let call = server.post("/v1/modules/greedy/functions/f").key(&key);
+        let response = call.json(json!({ "params": [100_000_000] })).await;
+        match response.status.as_u16() {
+            503 => response.problem(503, "overloaded"),
+            _ => return Some(response.problem(429, "quota-exceeded")),
+        };
+        None
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_key_registered_holds_no_more_than_its_quota() {
+    let manifest = format!(r#"{{"links":{{}},"wasm":"{DOUBLE_BLOB}"}}"#);
+    let size = DOUBLE_HEX.len() / 2 + manifest.len();
+    let mut keyring = Keyring::new();
+    let bounded = keyring.add(&format!("scopes = [\"register\"]\nstored-bytes = {}", 2 * size + 1));
+    let other = keyring.scoped("register");
+    let server = keyring.server().await;
+    let put =
+        |key: &str, name: &str| server.put(&format!("/v1/modules/{name}")).key(key).wat(DOUBLE);
+    server.get("/v1/limits").key(&bounded).await.ok(json!({
+        "stored_bytes": { "maximum": 2 * size + 1 },
+    }));
+    let unbounded = server.get("/v1/limits").key(&other).await.ok(json!({}));
+    assert_eq!(unbounded.get("stored_bytes"), None);
+    put(&bounded, "a").await.created();
+    server.post("/v1/modules").key(&bounded).wat(DOUBLE).await.created();
+    // What is registered already is not stored again.
+    put(&bounded, "a").await.has_status(200);
+    let refused = put(&bounded, "b").await;
+    assert!(refused.header("retry-after").is_some());
+    refused.problem(429, "quota-exceeded").has(json!({
+        "quota": "stored-bytes", "held": 2 * size, "asked": size, "maximum": 2 * size + 1,
+    }));
+    let original = json!({ "module_name": "b", "wasm_hex": DOUBLE_HEX });
+    let register = server.post("/register").key(&bounded).json(original);
+    register.await.problem(429, "quota-exceeded");
+    put(&other, "b").await.created();
+    // Whoever deletes, it is given back to whom it was charged to.
+    server.delete("/v1/modules/b").key(&bounded).await.no_content();
+    put(&bounded, "b").await.problem(429, "quota-exceeded");
+    server.delete("/v1/modules/a").key(&other).await.no_content();
+    put(&bounded, "b").await.created();
+    put(&bounded, "a").await.problem(429, "quota-exceeded");
+    server.delete(&format!("/v1/modules/{DOUBLE_DIGEST}")).key(&bounded).await.no_content();
+    put(&bounded, "a").await.created();
+}
+
+#[tokio::test]
 async fn a_key_has_limits_of_its_own() {
     let mut keyring = Keyring::new();
     let low = keyring.add(

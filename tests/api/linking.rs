@@ -106,13 +106,18 @@ async fn function_types_are_compared_as_they_are_declared() {
     ] {
         import(name, ty).await.created();
     }
-    for (name, ty) in [
-        ("open", "(type $t (func))"),
-        ("open", "(type $o (sub (func))) (type $t (sub $o (func)))"),
-        ("first", "(type $t (func))"),
-        ("first", "(rec (type (struct)) (type $t (func)))"),
+    for (name, ty, difference) in [
+        ("open", "(type $t (func))", "that is not final and has no supertype"),
+        (
+            "open",
+            "(type $o (sub (func))) (type $t (sub $o (func)))",
+            "that is not final and has no supertype",
+        ),
+        ("first", "(type $t (func))", "in another recursion group"),
+        ("first", "(rec (type (struct)) (type $t (func)))", "in another recursion group"),
     ] {
-        import(name, ty).await.problem(422, "link-error");
+        let problem = import(name, ty).await.problem(422, "link-error").says(&[difference]);
+        assert_ne!(problem.body["expected"], problem.body["found"], "{name} {ty}");
     }
 }
 

@@ -9,10 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use wasm_exec_registry::{
-    Backend, BlobCounts, BoxFuture, Creation, DeleteError, Digest, Entry, ListQuery, Manifest,
-    ModuleRecord, ModuleSource, Name, NetworkStatus, Page, PeerStatus, Provenance, RecordCounts,
-    RedbBackend, Reference, RegisterError, Registered, RegistryError, ReplicationCounts,
-    StorageError, Traffic, View,
+    Backend, BlobCounts, BoxFuture, ConnectionCounts, Creation, DeleteError, Digest, Entry,
+    ListQuery, Manifest, ModuleRecord, ModuleSource, Name, NetworkStatus, Page, PeerStatus,
+    Provenance, RecordCounts, RedbBackend, Reference, RegisterError, Registered, RegistryError,
+    ReplicationCounts, StorageError, Traffic, View,
 };
 
 use crate::support::guests::{DOUBLE, DOUBLE_DIGEST, TWICE_HEX, bytes};
@@ -159,6 +159,12 @@ impl Backend for Node {
         };
         let new = PeerStatus { peer_id: OWN.to_owned(), ..PeerStatus::default() };
         Some(Arc::new(NetworkStatus {
+            connections: ConnectionCounts {
+                inbound: 1,
+                outbound: 2,
+                routable_peers: 3,
+                banned_peers: 4,
+            },
             peer_id: OWN.to_owned(),
             addresses: vec![format!("/ip4/192.0.2.1/udp/4001/quic-v1/p2p/{OWN}")],
             peers: vec![peer, new],

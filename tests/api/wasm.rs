@@ -107,6 +107,15 @@ async fn what_is_valid_and_switched_off_is_unsupported() {
         let problem = server.post("/v1/modules").wat(wat).await.problem(422, "unsupported-feature");
         problem.says(&[detail]);
     }
+    // It imports a function that has to be exactly of its type.
+    let exact = "0061736d01000000010401600000020701016d01662000";
+    let call = json!({ "wasm_hex": exact, "function": "f" });
+    for response in [
+        server.put("/v1/modules/exact").wasm(bytes(exact)).await,
+        server.post("/v1/call").json(call).await,
+    ] {
+        response.problem(422, "unsupported-feature").says(&["exact function imports"]);
+    }
     let component = bytes("0061736d0d000100");
     let call = json!({ "wasm_hex": "0061736d0d000100", "function": "f" });
     for response in [

@@ -59,13 +59,13 @@ fn a_key_is_listed_with_all_that_restricts_it() {
     let key = file.create(
         "--name ci --scope register,call --scope call --namespace acme --namespace beta \
          --requests-per-second 2.5 --calls 10 --call-seconds 60 --per day --timeout-maximum 2s \
-         --memory-maximum 1MiB --fuel-maximum 7 --output-maximum 4KiB",
+         --stored-bytes 1GiB --memory-maximum 1MiB --fuel-maximum 7 --output-maximum 4KiB",
     );
     file.keys("list", "")
         .stdout(&format!(
             "ci {} call,register burst=3 call-seconds=60 calls=10 fuel=7 memory-bytes=1048576 \
              namespaces=[\"acme\", \"beta\"] output-bytes=4096 per=\"day\" \
-             requests-per-second=2.5 timeout-ms=2000\n",
+             requests-per-second=2.5 stored-bytes=1073741824 timeout-ms=2000\n",
             &key[4..14]
         ))
         .run();

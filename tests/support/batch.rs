@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::{http1, http2};
+use hyper::http::request::Builder;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
@@ -94,12 +95,32 @@ pub(crate) enum Version {
 
 /// Begins a batch on a connection of its own.
 pub(crate) async fn begin(server: &Server, version: Version, path: &str) -> (Lines, Answers) {
+    begin_with(server, version, path, |request| request).await
+}
+
+/// The same with a key.
+pub(crate) async fn begin_with_key(
+    server: &Server,
+    version: Version,
+    path: &str,
+    key: &str,
+) -> (Lines, Answers) {
+    let authorization = format!("Bearer {key}");
+    begin_with(server, version, path, |request| request.header("authorization", authorization))
+        .await
+}
+
+async fn begin_with(
+    server: &Server,
+    version: Version,
+    path: &str,
+    change: impl FnOnce(Builder) -> Builder,
+) -> (Lines, Answers) {
     let (give, take) = mpsc::channel(1);
     let request = Request::post(format!("http://localhost{path}"))
         .header("host", "localhost")
-        .header("content-type", "application/x-ndjson")
-        .body(Upload(take))
-        .unwrap();
+        .header("content-type", "application/x-ndjson");
+    let request = change(request).body(Upload(take)).unwrap();
     let io = TokioIo::new(TcpStream::connect(server.address()).await.unwrap());
     let response = match version {
         Version::Http1 => {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 use wasm_exec_server::{ApiKey, ApiKeys};
 
-use super::server::Server;
+use super::server::{Server, Setup};
 
 /// A file of keys in a directory of its own.
 #[derive(Debug)]
@@ -55,19 +55,20 @@ impl Keyring {
 
     /// A server that asks for these keys.
     pub(crate) async fn server(&self) -> Server {
-        self.launch(Vec::new()).await
+        self.server_with(|_| {}).await
     }
 
     /// The same, for web pages of an origin too.
     pub(crate) async fn server_for(&self, origin: &str) -> Server {
-        self.launch(vec![origin.to_owned()]).await
+        self.server_with(|setup| setup.server.origins = vec![origin.to_owned()]).await
     }
 
-    async fn launch(&self, origins: Vec<String>) -> Server {
+    /// The same, set up differently.
+    pub(crate) async fn server_with(&self, change: impl FnOnce(&mut Setup)) -> Server {
         let keys = ApiKeys::open(&self.path()).unwrap();
         Server::with(|setup| {
             setup.server.keys = Some(keys);
-            setup.server.origins = origins;
+            change(setup);
         })
         .await
     }

@@ -1,7 +1,7 @@
 //! One call: a fresh store, the graph's instances, the function, the outcome.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 use wasmtime::{Extern, Instance, Store, Val};
@@ -19,13 +19,18 @@ use crate::value::{self, Value};
 /// Parameters and results that fit without an allocation of their own.
 pub type Values = SmallVec<[Value; 4]>;
 
-/// Why a call could not be made at all; never the guest's doing.
+/// Why a call has no outcome; never the guest's doing.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// As many calls as may run, run, and as many as may wait, wait; or all guests together have as
-    /// much memory as they may.
+    /// As many calls as may run, run, and as many as may wait, wait.
     #[error("too many calls at once")]
     Overloaded,
+    /// The call was ended because all guests together have as much memory as they may.
+    #[error("all guests together have as much memory as they may")]
+    Exhausted {
+        /// How long it had run.
+        wall: Duration,
+    },
     /// A parameter has another type than the function's, or there are too many or too few.
     #[error("the parameters are not those of the function")]
     Parameters,
@@ -129,7 +134,7 @@ impl Call {
         };
         let result = match result {
             Ok(values) => Ok(values),
-            Err(error) => Err(failure::of(error, limiter, |module| self.node_of(module))?),
+            Err(error) => Err(failure::of(error, store.data(), |module| self.node_of(module))?),
         };
         // Only an initial memory that does not fit ends a call before any guest code runs.
         let ran = instances.len() > self.program.host_instances()

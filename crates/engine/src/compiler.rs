@@ -50,10 +50,17 @@ pub enum CompileError {
     /// The compiler gave up: the module is invalid, or beyond what it can translate.
     #[error("the compiler gave up on this module")]
     Compiler(#[source] wasmtime::Error),
-    /// The compiler crashed, or was ended from outside.
+    /// The compiler crashed.
     #[error("the compiler failed on this module")]
     Crashed {
         /// What is known about it, for the log: signal, exit status, the end of what it printed.
+        report: String,
+    },
+    /// The compiler was ended from outside, and so was the next that was given this module. Whether
+    /// that has to do with the module is not known.
+    #[error("the compiler was ended from outside, twice")]
+    Killed {
+        /// What is known about the second end, for the log.
         report: String,
     },
     /// The module is more than a place of the engine's pool holds.

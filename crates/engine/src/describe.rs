@@ -119,21 +119,36 @@ pub(crate) fn describe(
             reason: "this is a component; a core module is expected".into(),
         });
     }
-    Reader::new(features, bodies).read(wasm).map_err(|error| {
-        let invalid = invalid(&error);
-        // What is valid with every proposal switched on is not the author's mistake.
-        match Reader::new(WasmFeatures::all(), Bodies::Validate).read(wasm) {
-            Ok(_) => InvalidModule::Unsupported {
-                offset: Some(error.offset()),
-                reason: format!("at offset {}: {}", error.offset(), error.message()),
-            },
-            Err(_) => invalid,
+    match Reader::new(features, bodies).read(wasm) {
+        Ok(Read { description, exact_import: None }) => Ok(description),
+        // The validator lets them pass whatever is switched on, but the compiler does not know them.
+        Ok(Read { exact_import: Some(offset), .. }) => {
+            Err(unsupported(offset, "exact function imports are not supported"))
         }
-    })
+        // What is valid with every proposal switched on is not the author's mistake.
+        Err(error) => match Reader::new(WasmFeatures::all(), Bodies::Validate).read(wasm) {
+            Ok(_) => Err(unsupported(error.offset(), error.message())),
+            Err(_) => Err(invalid(&error)),
+        },
+    }
+}
+
+fn unsupported(offset: usize, reason: &str) -> InvalidModule {
+    InvalidModule::Unsupported {
+        offset: Some(offset),
+        reason: format!("at offset {offset}: {reason}"),
+    }
 }
 
 pub(crate) fn invalid(error: &BinaryReaderError) -> InvalidModule {
     InvalidModule::Invalid { offset: error.offset(), reason: error.message().to_owned() }
+}
+
+/// What was read of a module.
+struct Read {
+    description: Description,
+    /// Where the first function is imported that has to be exactly of its type.
+    exact_import: Option<usize>,
 }
 
 /// Collects the index spaces while it validates.
@@ -148,7 +163,7 @@ struct Reader {
     tables: Vec<wasmparser::TableType>,
     memories: Vec<wasmparser::MemoryType>,
     globals: Vec<wasmparser::GlobalType>,
-    description: Description,
+    read: Read,
 }
 
 impl Reader {
@@ -162,15 +177,18 @@ impl Reader {
             tables: Vec::new(),
             memories: Vec::new(),
             globals: Vec::new(),
-            description: Description {
-                exports: Vec::new(),
-                imports: Vec::new(),
-                initial_memory: 0,
+            read: Read {
+                description: Description {
+                    exports: Vec::new(),
+                    imports: Vec::new(),
+                    initial_memory: 0,
+                },
+                exact_import: None,
             },
         }
     }
 
-    fn read(mut self, wasm: &[u8]) -> Result<Description, BinaryReaderError> {
+    fn read(mut self, wasm: &[u8]) -> Result<Read, BinaryReaderError> {
         let mut allocations = wasmparser::FuncValidatorAllocations::default();
         for payload in Parser::new(0).parse_all(wasm) {
             let payload = payload?;
@@ -185,7 +203,7 @@ impl Reader {
             }
             self.collect(payload)?;
         }
-        Ok(self.description)
+        Ok(self.read)
     }
 
     fn collect(&mut self, payload: Payload<'_>) -> Result<(), BinaryReaderError> {
@@ -202,8 +220,12 @@ impl Reader {
                 }
             }
             Payload::ImportSection(section) => {
-                for import in section.into_imports() {
-                    self.import(import?);
+                for import in section.into_imports_with_offsets() {
+                    let (offset, import) = import?;
+                    if let TypeRef::FuncExact(_) = import.ty {
+                        self.read.exact_import.get_or_insert(offset);
+                    }
+                    self.import(import);
                 }
             }
             Payload::FunctionSection(section) => {
@@ -220,7 +242,7 @@ impl Reader {
                 for memory in section {
                     let memory = memory?;
                     let bytes = memory.initial.saturating_mul(syntax::page_size(&memory));
-                    let sum = &mut self.description.initial_memory;
+                    let sum = &mut self.read.description.initial_memory;
                     *sum = sum.saturating_add(bytes);
                     self.memories.push(memory);
                 }
@@ -248,7 +270,10 @@ impl Reader {
                         ExternalKind::Global => Item::Global(syntax::global(&self.globals[index])),
                         ExternalKind::Tag => self.tag(self.tags[index]),
                     };
-                    self.description.exports.push(Export { name: export.name.to_owned(), item });
+                    self.read
+                        .description
+                        .exports
+                        .push(Export { name: export.name.to_owned(), item });
                 }
             }
             _ => {}
@@ -279,7 +304,7 @@ impl Reader {
                 self.tag(ty.func_type_idx)
             }
         };
-        self.description.imports.push(Import {
+        self.read.description.imports.push(Import {
             module: import.module.to_owned(),
             name: import.name.to_owned(),
             item,

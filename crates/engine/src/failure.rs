@@ -4,9 +4,9 @@ use wasmtime::{GcHeapOutOfMemory, PoolConcurrencyLimitError, ThrownException, Wa
 
 use crate::access::AccessError;
 use crate::call::CallError;
-use crate::limiter::{Exhausted, Limiter, NoRoom};
+use crate::limiter::{Exhausted, NoRoom};
 use crate::outcome::{Failure, Frame, Trap, TrapKind, shorten};
-use crate::store::TimeIsUp;
+use crate::store::{SessionIsOver, State, TimeIsUp};
 
 /// What an error of Wasmtime means to the caller. `node_of` says which node of the graph a module of
 /// the backtrace is.
@@ -16,9 +16,10 @@ use crate::store::TimeIsUp;
 /// When it is not the guest's doing.
 pub(crate) fn of(
     error: wasmtime::Error,
-    limiter: &Limiter,
+    state: &State,
     node_of: impl Fn(&wasmtime::Module) -> usize,
 ) -> Result<Failure, CallError> {
+    let limiter = state.limiter();
     if error.is::<TimeIsUp>() {
         return Ok(Failure::Timeout);
     }
@@ -27,8 +28,11 @@ pub(crate) fn of(
         Some(AccessError::Allocator(pointer)) => return Ok(Failure::BadPointer(*pointer)),
         None => {}
     }
-    if error.is::<PoolConcurrencyLimitError>() || error.is::<Exhausted>() {
+    if error.is::<PoolConcurrencyLimitError>() {
         return Err(CallError::Overloaded);
+    }
+    if error.is::<Exhausted>() {
+        return Err(CallError::Exhausted { wall: state.elapsed() });
     }
     let cause = error.downcast_ref::<wasmtime::Trap>();
     if cause == Some(&wasmtime::Trap::OutOfFuel) {
@@ -45,7 +49,7 @@ pub(crate) fn of(
     if error.is::<GcHeapOutOfMemory<()>>() {
         // Wasmtime collects garbage and tries again instead of passing on why growing failed.
         if limiter.exhausted() {
-            return Err(CallError::Overloaded);
+            return Err(CallError::Exhausted { wall: state.elapsed() });
         }
         let detail = "the garbage-collected heap is exhausted".into();
         return Ok(Failure::MemoryLimit { detail, trap });
@@ -55,6 +59,18 @@ pub(crate) fn of(
         Some(trap) => Ok(Failure::Trap(trap)),
         None => Err(CallError::Engine(error)),
     }
+}
+
+/// Whether it is that an instance got no memory or table, so that it was never made. Whatever happens
+/// to one that was made is a trap, or happens in its code, or to the garbage-collected heap, which is
+/// there before.
+pub(crate) fn is_of_allocation(error: &wasmtime::Error) -> bool {
+    !(error.is::<wasmtime::Trap>()
+        || error.is::<ThrownException>()
+        || error.is::<GcHeapOutOfMemory<()>>()
+        || error.downcast_ref::<WasmBacktrace>().is_some()
+        || error.is::<TimeIsUp>()
+        || error.is::<SessionIsOver>())
 }
 
 fn trap(error: &wasmtime::Error, node_of: impl Fn(&wasmtime::Module) -> usize) -> Option<Trap> {

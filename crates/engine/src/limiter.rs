@@ -10,8 +10,11 @@ use wasmtime::ResourceLimiterAsync;
 /// copying and unmapping that much takes longer than a short call may wait.
 pub(crate) const LARGE_MEMORY: usize = 4 << 20;
 
-/// The memory of all guests together, so that many calls within their limits cannot take more than
-/// the machine has.
+/// What an element of a table takes in Wasmtime, in bytes.
+const ELEMENT_BYTES: usize = 8;
+
+/// The memory of all guests together, their tables included, so that many calls within their limits
+/// cannot take more than the machine has.
 #[derive(Debug)]
 pub(crate) struct GuestMemory {
     used: AtomicUsize,
@@ -102,6 +105,13 @@ impl Drop for HostRoom {
     }
 }
 
+/// What the memories, in bytes, and the tables, in elements, of a store have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    memory: usize,
+    table: usize,
+}
+
 /// Sums memories, garbage-collected heap and tables over a whole store.
 ///
 /// Wasmtime's own `StoreLimits` bounds each memory for itself, so a graph of ten modules would get
@@ -160,7 +170,7 @@ impl Budget {
         match self.used.checked_add(delta) {
             Some(used) if used <= self.limit.saturating_sub(held) => {
                 self.used = used;
-                self.peak = self.peak.max(used);
+                self.peak = self.peak.max(used + held);
                 true
             }
             _ => {
@@ -203,14 +213,19 @@ impl Limiter {
     }
 
     /// Takes room for a host value. It counts as memory until it is dropped.
-    pub(crate) fn take_host(&mut self, bytes: usize) -> Result<HostRoom, NoRoom> {
+    ///
+    /// # Errors
+    ///
+    /// [`NoRoom`] when the session has none, [`Exhausted`] when all guests together have none.
+    pub(crate) fn take_host(&mut self, bytes: usize) -> wasmtime::Result<HostRoom> {
         let host = self.host.get_or_insert_default();
-        let free = self.memory.limit.saturating_sub(self.memory.used);
-        let free = free.saturating_sub(host.load(Ordering::Relaxed));
-        if bytes > free || self.guests.take(bytes).is_err() {
-            return Err(NoRoom);
+        let held = self.memory.used + host.load(Ordering::Relaxed);
+        if bytes > self.memory.limit.saturating_sub(held) {
+            return Err(NoRoom.into());
         }
+        self.guests.take(bytes)?;
         host.fetch_add(bytes, Ordering::Relaxed);
+        self.memory.peak = self.memory.peak.max(held + bytes);
         let (own, guests) = (Arc::clone(host), Arc::clone(&self.guests));
         Ok(HostRoom { own, guests, bytes })
     }
@@ -218,6 +233,19 @@ impl Limiter {
     /// A host value has no room, also after garbage was collected.
     pub(crate) fn refuse_host(&mut self) {
         self.memory.refused = true;
+    }
+
+    /// What memories and tables have at this moment.
+    pub(crate) fn held(&self) -> Held {
+        Held { memory: self.memory.used, table: self.table.used }
+    }
+
+    /// Gives back what was taken since then, for an instance that was never made: its memories and
+    /// tables are gone.
+    pub(crate) fn restore(&mut self, held: Held) {
+        let before = self.shared();
+        (self.memory.used, self.table.used) = (held.memory, held.table);
+        self.guests.give(before - self.shared());
     }
 
     /// Takes memory of all guests for instances and code, until this is dropped.
@@ -231,6 +259,25 @@ impl Limiter {
     pub(crate) fn give_overhead(&mut self, bytes: usize) {
         self.overhead -= bytes;
         self.guests.give(bytes);
+    }
+
+    /// What is taken of the memory of all guests for memories and tables, in bytes.
+    fn shared(&self) -> usize {
+        let tables = self.table.used.saturating_mul(ELEMENT_BYTES);
+        self.guests.beyond(self.memory.used.saturating_add(tables))
+    }
+
+    /// Takes of the memory of all guests what was granted since then, or takes the grant back.
+    fn share_since(&mut self, before: Held) -> Result<(), Exhausted> {
+        let after = self.held();
+        let now = self.shared();
+        (self.memory.used, self.table.used) = (before.memory, before.table);
+        let taken = self.guests.take(now - self.shared());
+        match taken {
+            Ok(()) => (self.memory.used, self.table.used) = (after.memory, after.table),
+            Err(Exhausted) => self.exhausted = true,
+        }
+        taken
     }
 
     fn held_by_host(&self) -> usize {
@@ -287,7 +334,7 @@ impl Limiter {
 
 impl Drop for Limiter {
     fn drop(&mut self) {
-        self.guests.give(self.guests.beyond(self.memory.used) + self.overhead);
+        self.guests.give(self.shared() + self.overhead);
     }
 }
 
@@ -299,15 +346,9 @@ impl ResourceLimiterAsync for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let before = self.memory.used;
-        let held = self.held_by_host();
-        let granted = self.memory.grow_beside(held, current, desired, maximum);
-        let more = self.guests.beyond(self.memory.used) - self.guests.beyond(before);
-        if let Err(exhausted) = self.guests.take(more) {
-            self.memory.used = before;
-            self.exhausted = true;
-            return Err(exhausted.into());
-        }
+        let (before, host) = (self.held(), self.held_by_host());
+        let granted = self.memory.grow_beside(host, current, desired, maximum);
+        self.share_since(before)?;
         if granted && !self.background && self.memory.used > LARGE_MEMORY {
             self.background = true;
             let began = Instant::now();
@@ -323,7 +364,10 @@ impl ResourceLimiterAsync for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(self.table.grow(current, desired, maximum))
+        let before = self.held();
+        let granted = self.table.grow(current, desired, maximum);
+        self.share_since(before)?;
+        Ok(granted)
     }
 
     // How many there are is bounded before they are made: by the pool's slots, and by sessions.
@@ -386,6 +430,38 @@ mod tests {
         assert!(!two.memory_growing(80, 81, None).await.unwrap(), "its own limit only says no");
         drop(two);
         assert_eq!(guests.used.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn tables_share_it_too_and_what_was_never_made_is_given_back() {
+        let guests = Arc::new(GuestMemory::of(100 * ELEMENT_BYTES));
+        let used = || guests.used.load(Ordering::Relaxed);
+        let mut one = Limiter::new(1000, 1000, Arc::clone(&guests), true);
+        assert!(one.table_growing(0, 60, None).await.unwrap());
+        assert!(one.memory_growing(0, 80, None).await.unwrap());
+        assert_eq!(used(), 60 * ELEMENT_BYTES + 80);
+        let held = one.held();
+        assert!(one.memory_growing(0, 160, None).await.unwrap());
+        let error = one.table_growing(60, 100, None).await.unwrap_err();
+        assert!(error.is::<Exhausted>() && one.exhausted());
+        one.restore(held);
+        assert_eq!((used(), one.memory()), (60 * ELEMENT_BYTES + 80, 80));
+        assert!(one.table_growing(60, 90, None).await.unwrap());
+        drop(one);
+        assert_eq!(used(), 0);
+    }
+
+    #[test]
+    fn host_values_count_towards_the_peak() {
+        let guests = Arc::new(GuestMemory::of(100));
+        let mut session = Limiter::of_session(90, 0, Arc::clone(&guests));
+        let room = session.take_host(60).unwrap();
+        assert_eq!((session.memory(), session.peak_memory()), (60, 60));
+        assert!(session.take_host(31).unwrap_err().is::<NoRoom>());
+        let mut other = Limiter::of_session(90, 0, Arc::clone(&guests));
+        assert!(other.take_host(41).unwrap_err().is::<Exhausted>());
+        drop(room);
+        assert_eq!((session.memory(), session.peak_memory()), (0, 60));
     }
 
     #[test]

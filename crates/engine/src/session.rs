@@ -108,8 +108,13 @@ impl Session {
         self.inner.control.end(SessionEnd::Asked);
     }
 
+    /// Why it is over, if it is.
+    pub fn ended(&self) -> Option<SessionEnd> {
+        self.inner.control.over()
+    }
+
     fn check(&self) -> Result<(), SessionError> {
-        self.inner.control.over().map_or(Ok(()), |why| Err(SessionError::Ended(why)))
+        self.ended().map_or(Ok(()), |why| Err(SessionError::Ended(why)))
     }
 
     /// The instances that it has, by name.

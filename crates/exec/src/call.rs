@@ -243,6 +243,7 @@ pub(crate) fn unknown_function(module: &Program, function: &str) -> Error {
 pub(crate) fn cannot_call(error: CallError, function: &Function, found: usize) -> Error {
     match error {
         CallError::Overloaded => Error::Overloaded,
+        CallError::Exhausted { wall } => Error::Exhausted { wall },
         CallError::Parameters => {
             let expected = function.params().len();
             Error::Params(InvalidParams::Count { expected, found, bytes: 0 })

@@ -1,6 +1,7 @@
 //! Why a use case could not be carried out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasm_exec_engine::{CompileError, InvalidAccess, InvalidModule, LinkError};
 use wasm_exec_registry::{
@@ -93,9 +94,25 @@ pub enum Error {
     /// There is no place for one more call or compilation just now.
     #[error("the server has as much to do as it can take; try again")]
     Overloaded,
+    /// A call was ended because all guests together have as much memory as they may.
+    #[error("all guests together have as much memory as they may; try again")]
+    Exhausted {
+        /// How long it had run.
+        wall: Duration,
+    },
     /// Something that should not happen; the source is for the log, not for the caller.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// For how long guest code ran before this ended it; `None` if none did.
+    pub fn ran_for(&self) -> Option<Duration> {
+        match self {
+            Self::Exhausted { wall } => Some(*wall),
+            _ => None,
+        }
+    }
 }
 
 fn unknown_function(function: &str, found: Option<&str>, exports: &[String]) -> String {

@@ -10,7 +10,7 @@ use wasm_exec_engine::{
     Occupancy, Profile, WasmId,
 };
 use wasm_exec_registry::{
-    Digest, Graph, ListQuery, Manifest, Name, NetworkStatus, Page, Reference, Registry,
+    Account, Digest, Graph, ListQuery, Manifest, Name, NetworkStatus, Page, Reference, Registry,
     RegistryError, View,
 };
 
@@ -35,7 +35,7 @@ const TEXTS: usize = 2;
 const LARGE_WASM: usize = 64 << 10;
 
 /// Registers, describes and calls modules. A handle: cheap to clone, and clones share everything but
-/// what [`restricted`](Self::restricted) makes of them.
+/// what [`restricted`](Self::restricted) and [`charged_to`](Self::charged_to) make of them.
 #[derive(Clone, Debug)]
 pub struct Exec {
     inner: Arc<Inner>,
@@ -97,6 +97,11 @@ impl Exec {
             registry: self.registry.with_view(view),
             limits: self.limits.capped(maxima),
         }
+    }
+
+    /// The same service for somebody whose registrations are charged to an account.
+    pub fn charged_to(&self, account: Account) -> Self {
+        Self { registry: self.registry.charged_to(account), ..self.clone() }
     }
 
     /// The limits of those who use this handle: the operator's, or lower ones.
@@ -413,7 +418,9 @@ impl Exec {
                     Err(error.into())
                 }
                 Err(error) => {
-                    if let CompileError::Crashed { report } = &error {
+                    if let CompileError::Crashed { report } | CompileError::Killed { report } =
+                        &error
+                    {
                         tracing::warn!(wasm.digest = %wasm, report, "the compiler failed");
                     }
                     Err(self.explain(error, &bytes).await)

@@ -76,7 +76,9 @@ fn lasting(error: &CompileError) -> Lasting {
         | CompileError::MemoryLimit { .. }
         | CompileError::Crashed { .. }
         | CompileError::Unsupported(_) => Lasting::For(COMPILER_FAILURES_LAST),
-        CompileError::Overloaded | CompileError::Worker(_) => Lasting::Not,
+        CompileError::Killed { .. } | CompileError::Overloaded | CompileError::Worker(_) => {
+            Lasting::Not
+        }
     }
 }
 
@@ -236,7 +238,9 @@ mod tests {
     fn overload_and_internal_errors_are_never_remembered() {
         let (failures, now) = (Failures::new(), Instant::now());
         let internal = Error::Internal(Box::new(std::io::Error::other("disk")));
-        for error in [Error::Overloaded, CompileError::Overloaded.into(), internal] {
+        let killed = CompileError::Killed { report: String::new() };
+        let overloaded = CompileError::Overloaded;
+        for error in [Error::Overloaded, overloaded.into(), killed.into(), internal] {
             failures.remember(key(b"a"), &error, now);
             assert!(failures.get(key(b"a"), now).is_none(), "{error}");
         }

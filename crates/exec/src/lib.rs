@@ -73,7 +73,7 @@ pub use wasm_exec_engine::{
 };
 /// The registry's types that requests and answers are made of.
 pub use wasm_exec_registry::{
-    DeleteError, Digest, GraphError, GraphLimits, InvalidName, ListQuery, MAX_PAGE, ModuleRecord,
-    ModuleSource, Name, NameTakenReason, NetworkStatus, Page, PeerStatus, Provenance,
+    Account, DeleteError, Digest, GraphError, GraphLimits, InvalidName, ListQuery, MAX_PAGE,
+    ModuleRecord, ModuleSource, Name, NameTakenReason, NetworkStatus, Page, PeerStatus, Provenance,
     RegisterError, RegistryError, StorageError, Summary, View,
 };

@@ -223,6 +223,7 @@ impl InUse {
         let error = match error {
             E::Ended(why) => self.ended(why),
             E::Overloaded => return Error::Overloaded,
+            E::Exhausted { wall } => return Error::Exhausted { wall },
             E::NameTaken(name) => SessionError::NameTaken(name),
             E::UnknownInstance(name) => SessionError::UnknownInstance(name),
             E::UnknownExport { name, kind } => {
@@ -236,7 +237,12 @@ impl InUse {
             E::Access(invalid) => return Error::Access(invalid),
             E::Immutable(name) => SessionError::Immutable(name),
             E::Range(error) => SessionError::Range(error),
-            E::Engine(error) => return Error::Internal(error.into()),
+            E::Engine(error) => {
+                if let Some(why) = self.session().ended() {
+                    self.ended(why);
+                }
+                return Error::Internal(error.into());
+            }
         };
         error.into()
     }

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    DeleteError, Digest, Entry, ListQuery, Manifest, ModuleRecord, Name, NetworkStatus, Page,
-    Provenance, Reference, RegisterError, Registered, RegistryError, StorageError, View,
+    Account, DeleteError, Digest, Entry, ListQuery, Manifest, ModuleRecord, Name, NetworkStatus,
+    Page, Provenance, Reference, RegisterError, Registered, RegistryError, StorageError, View,
 };
 
 /// A future behind a pointer, so that the trait can be used as an object.
@@ -113,13 +113,34 @@ pub struct Creation {
     digest: Digest,
     manifest: Manifest,
     wasm: Bytes,
+    account: Option<Account>,
 }
 
 impl Creation {
     /// Takes the Wasm bytes and hashes them, which takes about a millisecond per megabyte.
     pub fn new(name: Option<Name>, links: BTreeMap<String, Digest>, wasm: Bytes) -> Self {
         let manifest = Manifest { links, wasm: Digest::of(&wasm) };
-        Self { name, digest: manifest.digest(), manifest, wasm }
+        Self { name, digest: manifest.digest(), manifest, wasm, account: None }
+    }
+
+    /// The same, charged to an account; `None` is nobody's.
+    pub fn charged_to(self, account: Option<Account>) -> Self {
+        Self { account, ..self }
+    }
+
+    /// Whom it is charged to.
+    pub fn account(&self) -> Option<&Account> {
+        self.account.as_ref()
+    }
+
+    /// What it is charged for, in bytes: its blob and its manifest.
+    pub fn held_bytes(&self) -> u64 {
+        (self.wasm.len() + self.manifest.canonical().len()) as u64
+    }
+
+    /// What it is deleted by: its name, or else its digest.
+    pub fn reference(&self) -> Reference {
+        self.name.clone().map_or(Reference::Digest(self.digest), Reference::Name)
     }
 
     /// The same module to be registered under another name, or under none.

@@ -4,6 +4,7 @@
 //! redb's cache; blobs and listings are read on tokio's blocking threads. Changes go through one
 //! writer thread.
 
+mod accounts;
 mod change;
 #[cfg(test)]
 mod faults;

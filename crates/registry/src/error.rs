@@ -193,6 +193,16 @@ pub enum RegisterError {
         /// How many have said that they do.
         replicas: u32,
     },
+    /// The account that it is charged to would hold too much.
+    #[error("{held} bytes are held, and {asked} more would be more than the maximum of {maximum}")]
+    TooMuchHeld {
+        /// How many bytes the account's registrations hold.
+        held: u64,
+        /// How many this one would.
+        asked: u64,
+        /// How many they may hold together.
+        maximum: u64,
+    },
     /// A link to a module that is not registered.
     #[error("the link for import `{}` names {digest}, which is not registered", import.escape_debug())]
     UnknownLink {

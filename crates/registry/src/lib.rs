@@ -30,6 +30,7 @@
 //! # }
 //! ```
 
+mod account;
 mod backend;
 mod data_directory;
 mod digest;
@@ -45,6 +46,7 @@ mod registry;
 mod syntax;
 mod view;
 
+pub use account::Account;
 pub use backend::{Backend, BoxFuture, Creation};
 pub use data_directory::{DataDirectory, DataDirectoryError};
 pub use digest::{Digest, InvalidDigest};

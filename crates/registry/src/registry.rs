@@ -9,9 +9,10 @@ use bytes::Bytes;
 
 use crate::graph;
 use crate::{
-    Backend, Creation, DeleteError, Digest, Graph, GraphError, GraphLimits, Holder, Holders,
-    ListQuery, MAX_PAGE, Manifest, ModuleRecord, Name, NetworkStatus, Page, Provenance, Reference,
-    RegisterError, Registered, Registration, RegistryError, Resolved, StorageError, View,
+    Account, Backend, Creation, DeleteError, Digest, Graph, GraphError, GraphLimits, Holder,
+    Holders, ListQuery, MAX_PAGE, Manifest, ModuleRecord, Name, NetworkStatus, Page, Provenance,
+    Reference, RegisterError, Registered, Registration, RegistryError, Resolved, StorageError,
+    View,
 };
 
 /// Below this size a blob is hashed where it is, which takes less time than handing it over:
@@ -24,19 +25,25 @@ const INLINE_HASH_BYTES: usize = 64 * 1024;
 pub struct Registry {
     backend: Arc<dyn Backend>,
     view: View,
+    account: Option<Account>,
 }
 
 impl Registry {
     /// A registry that keeps everything in `backend`.
     pub fn new(backend: Arc<dyn Backend>) -> Self {
-        Self { backend, view: View::complete() }
+        Self { backend, view: View::complete(), account: None }
     }
 
     /// The same registry as somebody sees it who has this view. What is hidden is, by
     /// [`resolve`](Self::resolve), [`list`](Self::list) and [`delete`](Self::delete), as if it did
     /// not exist; what is reached otherwise, by the links of what is seen, is not looked at again.
     pub fn with_view(&self, view: View) -> Self {
-        Self { backend: Arc::clone(&self.backend), view }
+        Self { view, ..self.clone() }
+    }
+
+    /// The same registry for somebody whose registrations are charged to an account.
+    pub fn charged_to(&self, account: Account) -> Self {
+        Self { account: Some(account), ..self.clone() }
     }
 
     /// What is seen of it by this handle.
@@ -140,7 +147,7 @@ impl Registry {
         let Registration { name, links, wasm } = registration;
         let size = wasm.len();
         let creation = hashing(size, move || Creation::new(name, links, wasm)).await?;
-        self.backend.create(creation).await
+        self.backend.create(creation.charged_to(self.account.clone())).await
     }
 
     /// Deletes a name, or the registration without a name of a digest. The reference is taken

@@ -83,6 +83,15 @@ impl Caller {
         }
     }
 
+    /// Whether its key is still known, for a request that goes on for long.
+    ///
+    /// # Errors
+    ///
+    /// `unauthenticated` once it is not.
+    pub(crate) fn check(&self) -> Result<(), Problem> {
+        self.key.as_ref().map_or(Ok(()), |key| key.check())
+    }
+
     /// Takes a token of its key's rate, for a call that no request is counted for.
     ///
     /// # Errors
@@ -99,6 +108,11 @@ impl Caller {
     /// `quota-exceeded` when that is used up.
     pub(crate) fn count_call(&self) -> Result<(), Problem> {
         self.key.as_ref().map_or(Ok(()), |key| key.count_call())
+    }
+
+    /// How many bytes what it registers may hold; `None` is any number.
+    pub(crate) fn stored_bytes(&self) -> Option<u64> {
+        self.key.as_ref().and_then(|key| key.stored_bytes())
     }
 
     /// Who its sessions are for.

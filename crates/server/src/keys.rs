@@ -12,14 +12,16 @@ mod scope;
 mod token;
 
 use std::collections::{BTreeSet, HashMap};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use constant_time_eq::constant_time_eq_32;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use wasm_exec::{Digest, Exec, View};
+use wasm_exec::{Account, Digest, Exec, View};
 
 use crate::caller::Caller;
 use crate::problem::{Code, Problem, chain};
@@ -78,6 +80,7 @@ pub(crate) struct Key {
     exec: Exec,
     rate: Option<Rate>,
     quota: Option<Quota>,
+    stored_bytes: Option<u64>,
     used: Arc<Used>,
 }
 
@@ -86,6 +89,8 @@ pub(crate) struct Key {
 struct Used {
     bucket: Bucket,
     spent: Spent,
+    /// Whether the key is gone from the file, for requests that began before.
+    revoked: AtomicBool,
 }
 
 impl Keys {
@@ -134,6 +139,7 @@ impl Keys {
         match KeyFile::read(&self.path) {
             Ok(file) => {
                 let table = table(&file, &self.exec, &self.table());
+                revoke(&self.table(), &table);
                 *self.keys.write().unwrap_or_else(PoisonError::into_inner) = table;
                 let (path, keys) = (self.path.display(), file.keys.len());
                 tracing::info!(%path, keys, "the changed file of keys was read");
@@ -158,10 +164,20 @@ impl Keys {
 fn table(file: &KeyFile, exec: &Exec, old: &Table) -> Table {
     let private = Arc::new(file.private());
     let key = |record: &KeyRecord| {
-        let used = old.get(&record.id).map(|key| Arc::clone(&key.used)).unwrap_or_default();
+        let same = old.get(&record.id).filter(|key| key.hash == record.hash);
+        let used = same.map(|key| Arc::clone(&key.used)).unwrap_or_default();
         (record.id, Arc::new(Key::new(record, &private, exec, used)))
     };
     file.keys.iter().map(key).collect()
+}
+
+/// Has those that go on with a key of `old` know that it is not among the `new` ones.
+fn revoke(old: &Table, new: &Table) {
+    for (id, key) in old {
+        if new.get(id).is_none_or(|new| !Arc::ptr_eq(&new.used, &key.used)) {
+            key.used.revoked.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Key {
@@ -177,13 +193,16 @@ impl Key {
             true => View::complete(),
             false => View::new(Arc::clone(private), namespaces.clone().unwrap_or_default()),
         };
+        let stored_bytes = record.stored_bytes.map(NonZeroU64::get);
+        let account = Account::new(record.id.to_string(), stored_bytes);
         Self {
             name: record.name.clone(),
             hash: record.hash,
             scopes: record.scopes.clone(),
             namespaces,
             private: Arc::clone(private),
-            exec: exec.restricted(view, &record.maxima),
+            exec: exec.restricted(view, &record.maxima).charged_to(account),
+            stored_bytes,
             rate: record.rate.map(|rate| Rate::new(rate.per_second, rate.burst)),
             quota: record.quota.map(Quota::new),
             used,
@@ -205,6 +224,11 @@ impl Key {
         &self.exec
     }
 
+    /// How many bytes its registrations may hold; `None` is any number.
+    pub(crate) fn stored_bytes(&self) -> Option<u64> {
+        self.stored_bytes
+    }
+
     fn admit(&self, need: Need) -> Result<(), Problem> {
         self.take_token().map_err(rate_limited)?;
         let scope = match need {
@@ -219,6 +243,18 @@ impl Key {
         match need {
             Need::Call => self.count_call(),
             _ => Ok(()),
+        }
+    }
+
+    /// Whether the key is still known, for a request that goes on for long.
+    ///
+    /// # Errors
+    ///
+    /// `unauthenticated` once the file of keys does not have it any more.
+    pub(crate) fn check(&self) -> Result<(), Problem> {
+        match self.used.revoked.load(Ordering::Relaxed) {
+            true => Err(unauthenticated("this key is not known here any more")),
+            false => Ok(()),
         }
     }
 

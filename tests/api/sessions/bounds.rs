@@ -107,14 +107,40 @@ async fn memory_is_one_budget_for_the_session() {
 }
 
 #[tokio::test]
-async fn sessions_have_no_more_than_half_of_all_guests_memory() {
-    let server = Server::with(|setup| {
+async fn an_instance_that_has_no_room_takes_nothing() {
+    let server = Server::with(|setup| setup.limits.sessions.instances = 3).await;
+    let limits = json!({ "memory_bytes": 3 * 65_536 });
+    let session = Session::with(&server, json!({ "limits": limits })).await;
+    // Some of what they begin with would fit.
+    let too_much = [
+        "(module (memory 1) (memory 3) (table 60000 funcref))",
+        "(module (memory 2) (table 60000 funcref) (table 60000 funcref))",
+    ];
+    for wat in too_much.repeat(5) {
+        let refused = session.instance("a", wat).await.problem(422, "memory-limit");
+        assert_eq!(refused.body.get("usage"), None, "no guest code ran");
+    }
+    session.get("").await.ok(json!({ "usage": { "memory_bytes": 0 } }));
+    session.instance("a", "(module (memory 2) (table 100000 funcref))").await.created();
+    session.instance("b", "(module (memory 1) (memory 0))").await.created();
+    session.instance("c", "(module (memory 1))").await.problem(422, "limit-too-high");
+    session.get("").await.ok(json!({ "usage": { "memory_bytes": 3 * 65_536 } }));
+}
+
+/// A server whose sessions have 30 MiB together, 480 pages.
+async fn small() -> Server {
+    Server::with(|setup| {
         setup.engine.memory_maximum = 64 << 20;
         setup.engine.guest_memory = 64 << 20;
         setup.engine.concurrent_calls = 1;
         setup.limits.memory_bytes.maximum = 64 << 20;
     })
-    .await;
+    .await
+}
+
+#[tokio::test]
+async fn sessions_have_no_more_than_half_of_all_guests_memory() {
+    let server = small().await;
     let session = Session::new(&server).await;
     let large = "(module (memory (export \"memory\") 400))";
     session.instance("a", large).await.created();
@@ -128,4 +154,32 @@ async fn sessions_have_no_more_than_half_of_all_guests_memory() {
         (other.instance("b", large).await.status == 201).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn tables_and_host_values_are_of_it_too() {
+    let server = small().await;
+    let session = Session::new(&server).await;
+    session.instance("a", "(module (memory 470))").await.created();
+    let other = Session::new(&server).await;
+    let table = "(module (table 100000 funcref))";
+    for _ in 0..10 {
+        other.instance("a", table).await.problem(503, "overloaded").has_header("retry-after", "1");
+    }
+    let keeps = r#"(module (global $kept (mut externref) (ref.null extern))
+        (func (export "keep") (param externref) (global.set $kept (local.get 0))))"#;
+    other.instance("b", keeps).await.created();
+    let keep = |bytes: usize| other.call("b", "keep", json!([{ "extern": "x".repeat(bytes) }]));
+    keep(900_000).await.problem(503, "overloaded").has_header("retry-after", "1");
+    keep(1_000).await.ok(json!({ "results": [] }));
+    let told = other.get("").await.ok(json!({}));
+    let usage = |member: &str| told["usage"][member].as_u64().unwrap();
+    assert!(usage("memory_bytes") > 1_000, "{told}");
+    assert!(usage("peak_memory_bytes") >= usage("memory_bytes"), "{told}");
+    session.delete().await.no_content();
+    eventually("the memory is given back", async || {
+        (other.instance("a", table).await.status == 201).then_some(())
+    })
+    .await;
+    keep(900_000).await.ok(json!({ "results": [] }));
 }

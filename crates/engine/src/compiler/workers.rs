@@ -20,7 +20,7 @@ use crate::background::Background;
 use crate::compiler::protocol::{Answer, JobHeader, MAXIMUM_WASM};
 use crate::config::{EngineConfig, Profile, WorkerCommand};
 use idle::Idle;
-use process::{Broken, Ended, Worker};
+use process::{Broken, Worker};
 use supervisor::{Starter, Supervisor};
 
 /// After so many modules a worker is replaced, so that what a compiler may leak stays bounded.
@@ -91,7 +91,25 @@ impl Workers {
             return Err(CompileError::Compiler(wasmtime::Error::msg(reason)));
         }
         let job = JobHeader { profile, cpu_seconds: self.limits.cpu_seconds, length };
-        let mut worker = self.worker().await.map_err(CompileError::Worker)?;
+        let worker = self.worker().await.map_err(CompileError::Worker)?;
+        match self.compile_with(worker, background, job, wasm).await {
+            Err(CompileError::Killed { report }) => {
+                // It may have been ended before it knew of the module, and others with it.
+                tracing::warn!(report, "a compile worker was ended from outside");
+                let worker = self.supervisor.fresh_worker().await.map_err(CompileError::Worker)?;
+                self.compile_with(worker, background, job, wasm).await
+            }
+            compiled => compiled,
+        }
+    }
+
+    async fn compile_with(
+        &self,
+        mut worker: Worker,
+        background: &Background,
+        job: JobHeader,
+        wasm: &[u8],
+    ) -> Result<Artifact, CompileError> {
         match tokio::time::timeout(self.limits.wall, worker.run(job, wasm)).await {
             Ok(Ok(Answer::Compiled(code))) => {
                 self.keep(background, worker);
@@ -150,19 +168,22 @@ impl Workers {
         broken: &Broken,
     ) -> CompileError {
         let ended = background.spawn_blocking(move || worker.end()).await;
-        self.supervisor.warm_up();
-        match ended {
+        let error = match ended {
             Ok(Ok(ended)) if ended.by_cpu_limit() => {
                 CompileError::CpuLimit { limit: Duration::from_secs(self.limits.cpu_seconds) }
             }
             Ok(Ok(ended)) if ended.out_of_memory() => {
                 CompileError::MemoryLimit { limit: self.limits.memory_bytes }
             }
-            Ok(Ok(Ended { status, printed })) => {
-                CompileError::Crashed { report: format!("{broken}; {status}; {printed:?}") }
+            // What could still speak was killed by nobody but us. One that retries gets a fresh one.
+            Ok(Ok(ended)) if matches!(broken, Broken::Pipe(_)) && ended.by_others() => {
+                return CompileError::Killed { report: ended.report(broken) };
             }
+            Ok(Ok(ended)) => CompileError::Crashed { report: ended.report(broken) },
             Ok(Err(error)) => CompileError::Crashed { report: format!("{broken}; {error}") },
             Err(error) => CompileError::Crashed { report: format!("{broken}; {error}") },
-        }
+        };
+        self.supervisor.warm_up();
+        error
     }
 }

@@ -7,7 +7,8 @@
 use std::fmt::Write;
 
 use wasmtime::{
-    ExternType, FuncType, GlobalType, HeapType, MemoryType, Mutability, RefType, TableType, ValType,
+    ExternType, Finality, FuncType, GlobalType, HeapType, MemoryType, Mutability, RefType,
+    TableType, ValType,
 };
 
 use crate::describe::Item;
@@ -93,6 +94,44 @@ pub(crate) fn describe_live(ty: &ExternType, size: Option<u64>) -> String {
     match size {
         Some(size) => format!("{}, now of size {size}", describe(ty)),
         None => describe(ty),
+    }
+}
+
+/// The texts of an import's type and of one that does not match it. Where they would be the same, it is
+/// said how the types were declared.
+pub(crate) fn tell_apart(
+    (wanted, mut expected): (&ExternType, String),
+    (found, mut is): (&ExternType, String),
+) -> (String, String) {
+    if expected != is {
+        return (expected, is);
+    }
+    let declared = match (wanted, found) {
+        (ExternType::Func(wanted), ExternType::Func(found)) => {
+            [declaration(wanted), declaration(found)]
+        }
+        (ExternType::Tag(wanted), ExternType::Tag(found)) => {
+            [declaration(wanted.ty()), declaration(found.ty())]
+        }
+        _ => [""; 2],
+    };
+    match declared {
+        [wanted, found] if wanted != found => {
+            expected.push_str(wanted);
+            is.push_str(found);
+        }
+        _ => is.push_str(" declared with other types or in another recursion group"),
+    }
+    (expected, is)
+}
+
+/// How a function type was declared, besides its parameters and results.
+fn declaration(ty: &FuncType) -> &'static str {
+    match (ty.finality(), ty.supertype()) {
+        (Finality::Final, None) => " that is final and has no supertype",
+        (Finality::Final, Some(_)) => " that is final and has a supertype",
+        (Finality::NonFinal, None) => " that is not final and has no supertype",
+        (Finality::NonFinal, Some(_)) => " that is not final and has a supertype",
     }
 }
 

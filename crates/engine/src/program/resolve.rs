@@ -68,8 +68,9 @@ fn resolve_linked(
         return Err(LinkError::NoExport { node, module, name, expected });
     };
     if !matching::matches(&found, &wanted) {
-        let ((module, name), expected) = (names(), describe(&wanted));
-        let found = describe(&found);
+        let expected = (&wanted, describe(&wanted));
+        let (expected, found) = matching::tell_apart(expected, (&found, describe(&found)));
+        let (module, name) = names();
         return Err(LinkError::Mismatch { node, module, name, expected, found });
     }
     Ok(export)

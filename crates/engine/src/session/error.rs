@@ -1,5 +1,7 @@
 //! Why something could not be done in a session.
 
+use std::time::Duration;
+
 use super::{MemoryBounds, SessionEnd, SessionLinkError};
 use crate::StartError;
 use crate::access::InvalidAccess;
@@ -13,6 +15,13 @@ pub enum SessionError {
     /// As many calls of the session as may wait, wait; or the engine has as much to do as it can.
     #[error("too many calls at once")]
     Overloaded,
+    /// What was done was ended because all guests, or all sessions, together have as much memory as
+    /// they may.
+    #[error("all guests together have as much memory as they may")]
+    Exhausted {
+        /// How long it had run.
+        wall: Duration,
+    },
     /// The session has an instance of this name.
     #[error("the session has an instance {0:?} already")]
     NameTaken(String),

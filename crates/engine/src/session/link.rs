@@ -135,7 +135,8 @@ pub(super) fn resolve(
                 return Ok(source);
             }
             let ((module, name, expected), from) = (said(), provider.to_string());
-            let found = shorten(&matching::describe_live(&found, size));
+            let text = shorten(&matching::describe_live(&found, size));
+            let (expected, found) = matching::tell_apart((&wanted, expected), (&found, text));
             Err(SessionLinkError::Mismatch { module, name, expected, found, from }.into())
         })
         .collect()

@@ -17,7 +17,7 @@ use crate::access::{Access, AccessError, MemoryReads, Reach, ReadRoom};
 use crate::call::CallError;
 use crate::config::SessionLimits;
 use crate::failure;
-use crate::limiter::Limiter;
+use crate::limiter::{Held, Limiter};
 use crate::outcome::{Failure, Usage, shorten};
 use crate::program::{Instantiate, Node};
 use crate::store::{self, SessionIsOver, State};
@@ -46,16 +46,27 @@ pub(super) struct Live {
     instances: usize,
     memories: usize,
     mappings: Mappings,
+    /// What of these is counted for instances that are not made: while some are, and after that was
+    /// given up.
+    unmade: Needs,
+}
+
+/// An instance that is being made, and what there was before.
+struct Begun {
+    held: Held,
+    needs: Needs,
 }
 
 impl Live {
     pub(super) fn new(store: Store<State>, limits: SessionLimits, share: &SessionShare) -> Self {
         let (modules, mappings) = (Vec::new(), Mappings::new(share));
-        Self { store, limits, modules, instances: 0, memories: 0, mappings }
+        let unmade = Needs::default();
+        Self { store, limits, modules, instances: 0, memories: 0, mappings, unmade }
     }
 
     /// Begins some work in the store.
     pub(super) fn begin(&mut self, timeout: std::time::Duration) {
+        self.give_back_unmade();
         store::begin(&mut self.store, timeout);
     }
 
@@ -83,17 +94,21 @@ impl Live {
         self.store.data_mut().limiter_mut().keep_going();
         let sources = link::resolve(&new.module, &new.links, &known, &mut self.store)?;
         self.count(&new)?;
+        let counted = self.unmade.instances;
         let made = self.make(&new, sources).await;
+        // No guest code runs before the first is made.
+        let ran = self.unmade.instances < counted;
+        self.give_back_unmade();
         let result = made.map(|instance| {
             let NewInstance { name, module, id, .. } = new;
             let instance = Arc::new(NamedInstance { instance, id, module });
             let mut names = names.write().unwrap_or_else(PoisonError::into_inner);
             names.insert(name.into(), instance);
         });
-        self.outcome(result, true)
+        self.outcome(result, ran)
     }
 
-    /// Counts what a new instance takes, those of what it links to included.
+    /// Counts what a new instance takes, those of what it links to included, before any is made.
     fn count(&mut self, new: &NewInstance) -> Result<(), SessionError> {
         let mut needs = Needs::default();
         needs.add(new.module.root(), &self.modules);
@@ -113,13 +128,40 @@ impl Live {
         let instances = checked("instances", self.instances + needs.instances)?;
         let memories = checked("memories", self.memories + needs.memories)?;
         let limiter = self.store.data_mut().limiter_mut();
-        limiter.take_overhead(needs.bytes).map_err(|_| SessionError::Overloaded)?;
+        limiter.take_overhead(needs.bytes()).map_err(|_| SessionError::Overloaded)?;
         if self.mappings.take(needs.modules, needs.memories).is_err() {
-            limiter.give_overhead(needs.bytes);
+            limiter.give_overhead(needs.bytes());
             return Err(SessionError::Overloaded);
         }
         (self.instances, self.memories) = (instances, memories);
+        self.unmade = needs;
         Ok(())
+    }
+
+    /// Gives back what is counted for instances that were not made.
+    fn give_back_unmade(&mut self) {
+        let unmade = std::mem::take(&mut self.unmade);
+        self.instances -= unmade.instances;
+        self.memories -= unmade.memories;
+        self.mappings.give(unmade.modules, unmade.memories);
+        self.store.data_mut().limiter_mut().give_overhead(unmade.bytes());
+    }
+
+    /// An instance is about to be made, which counts unless it is known that it never was.
+    fn begin_instance(&mut self, module: &wasmtime::Module, id: ModuleId) -> Begun {
+        let mut needs = Needs::default();
+        needs.add(module, &self.modules);
+        self.unmade = self.unmade.minus(needs);
+        self.know(module, id);
+        Begun { held: self.limiter().held(), needs }
+    }
+
+    fn end_instance(&mut self, Begun { held, needs }: Begun, error: Option<&wasmtime::Error>) {
+        if error.is_some_and(failure::is_of_allocation) {
+            self.store.data_mut().limiter_mut().restore(held);
+            // The store keeps the module all the same.
+            self.unmade = self.unmade.plus(needs.without_modules());
+        }
     }
 
     /// Makes the instances of what is linked, dependencies first, each once; then the new one.
@@ -135,8 +177,10 @@ impl Live {
                 let instance = match made.get(id) {
                     Some(instance) => *instance,
                     None => {
-                        self.know(&node.module, *id);
-                        self.make_node(node, &nodes).await?
+                        let begun = self.begin_instance(&node.module, *id);
+                        let instance = self.make_node(node, &nodes).await;
+                        self.end_instance(begun, instance.as_ref().err());
+                        instance?
                     }
                 };
                 made.insert(*id, instance);
@@ -153,8 +197,11 @@ impl Live {
                     .ok_or_else(missing),
             })
             .collect::<wasmtime::Result<Vec<Extern>>>()?;
-        self.know(new.module.root(), new.id);
-        Instance::new_async(&mut self.store, new.module.root(), &imports).await
+        let module = new.module.root();
+        let begun = self.begin_instance(module, new.id);
+        let instance = Instance::new_async(&mut self.store, module, &imports).await;
+        self.end_instance(begun, instance.as_ref().err());
+        instance
     }
 
     async fn make_node(&mut self, node: &Node, earlier: &[Instance]) -> wasmtime::Result<Instance> {
@@ -261,9 +308,9 @@ impl Live {
         result: wasmtime::Result<T>,
         ran: bool,
     ) -> Result<SessionOutcome<T>, SessionError> {
-        let limiter = self.limiter();
+        let (state, limiter) = (self.store.data(), self.limiter());
         let usage = Usage {
-            wall: self.store.data().elapsed(),
+            wall: state.elapsed(),
             fuel: None,
             memory_bytes: limiter.peak_memory() as u64,
             growth_refused: limiter.refused(),
@@ -274,9 +321,10 @@ impl Live {
                 if let Some(SessionIsOver(why)) = error.downcast_ref() {
                     return Err(SessionError::Ended(*why));
                 }
-                let failure = failure::of(error, limiter, |module| self.place_of(module));
+                let failure = failure::of(error, state, |module| self.place_of(module));
                 Err(failure.map_err(|error| match error {
                     CallError::Overloaded => SessionError::Overloaded,
+                    CallError::Exhausted { wall } => SessionError::Exhausted { wall },
                     CallError::Parameters => SessionError::Values,
                     CallError::Access(invalid) => SessionError::Access(invalid),
                     CallError::Engine(error) => SessionError::Engine(error),

@@ -48,16 +48,20 @@ impl SessionShare {
 }
 
 /// What new instances take besides their guests' memory.
-#[derive(Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Needs {
     pub(super) instances: usize,
     pub(super) memories: usize,
+    /// For the instances, in bytes.
+    records: usize,
     /// Those that the session does not have yet.
     pub(super) modules: usize,
-    pub(super) bytes: usize,
+    /// For these modules, in bytes.
+    images: usize,
 }
 
 impl Needs {
+    /// Adds what an instance takes of a module, which is one of those that are `known` or not.
     pub(super) fn add(
         &mut self,
         module: &wasmtime::Module,
@@ -66,10 +70,40 @@ impl Needs {
         let Footprint { loaded, instance } = Footprint::of(module);
         self.instances += 1;
         self.memories += module.resources_required().num_memories as usize;
-        self.bytes += instance;
+        self.records += instance;
         if !known.iter().any(|(known, _)| wasmtime::Module::same(known, module)) {
             self.modules += 1;
-            self.bytes += loaded;
+            self.images += loaded;
+        }
+    }
+
+    /// In bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.records + self.images
+    }
+
+    /// The same for modules that the session has by now.
+    pub(super) fn without_modules(self) -> Self {
+        Self { modules: 0, images: 0, ..self }
+    }
+
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            instances: self.instances + other.instances,
+            memories: self.memories + other.memories,
+            records: self.records + other.records,
+            modules: self.modules + other.modules,
+            images: self.images + other.images,
+        }
+    }
+
+    pub(super) fn minus(self, other: Self) -> Self {
+        Self {
+            instances: self.instances.saturating_sub(other.instances),
+            memories: self.memories.saturating_sub(other.memories),
+            records: self.records.saturating_sub(other.records),
+            modules: self.modules.saturating_sub(other.modules),
+            images: self.images.saturating_sub(other.images),
         }
     }
 }
@@ -93,6 +127,13 @@ impl Mappings {
         self.taken += more;
         Ok(())
     }
+
+    /// Gives back those of so many modules and memories.
+    pub(super) fn give(&mut self, modules: usize, memories: usize) {
+        let less = modules * MODULE_MAPPINGS + memories * MEMORY_MAPPINGS;
+        self.share.give(less);
+        self.taken -= less;
+    }
 }
 
 impl Drop for Mappings {
@@ -113,6 +154,8 @@ mod tests {
         let mut first = Mappings::new(&one);
         first.take(1_000, 1_000).unwrap();
         assert!(first.take(1_000, 1_000).is_err(), "half of all is 8,192");
+        first.give(500, 500);
+        first.take(500, 500).unwrap();
         let mut second = Mappings::new(&two);
         second.take(1_000, 1_000).unwrap();
         drop(first);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wasmtime::{AnyRef, AsContextMut, ExternRef, HeapType, RefType, Rooted, Val, ValType};
 
-use crate::limiter::HostRoom;
+use crate::limiter::{HostRoom, NoRoom};
 use crate::store::State;
 use crate::value::{self, ReferenceKind, Value};
 
@@ -79,7 +79,11 @@ async fn new_extern(
             // What no guest can reach any more may still have its room.
             store.gc_async(None).await?;
             let limiter = store.data_mut().limiter_mut();
-            limiter.take_host(bytes).inspect_err(|_| limiter.refuse_host())?
+            limiter.take_host(bytes).inspect_err(|error| {
+                if error.is::<NoRoom>() {
+                    limiter.refuse_host();
+                }
+            })?
         }
     };
     ExternRef::new_async(store, HostValue { text: Arc::clone(text), _room: room }).await

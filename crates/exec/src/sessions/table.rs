@@ -341,7 +341,7 @@ impl InUse {
         self.sessions.end(&self.id, reason);
     }
 
-    /// Why the session has ended, by what the engine says.
+    /// Why the session has ended, by what the engine says; if it is listed still, it is not from here on.
     pub(super) fn ended(&self, why: SessionEnd) -> SessionError {
         let reason = match why {
             // That is in the table before any call can see it.

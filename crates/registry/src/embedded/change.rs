@@ -40,7 +40,8 @@ pub(super) struct Change<'t> {
     releases: Table<'t, (&'static str, u64, u64, u64), &'static str>,
     tombstones: Table<'t, &'static str, Digest>,
     unnamed: Table<'t, &'static str, Seconds>,
-    rows: Table<'t, &'static [u8], &'static [u8]>,
+    /// Of whoever builds upon this backend, and of its [accounts](super::accounts).
+    pub(super) rows: Table<'t, &'static [u8], &'static [u8]>,
 }
 
 /// Makes the tables of an empty database.
@@ -92,6 +93,9 @@ impl<'t> Change<'t> {
             return Ok(standing);
         }
         if let Some(refusal) = self.unknown_link(dependencies, root)? {
+            return Ok(Err(refusal));
+        }
+        if let Err(refusal) = self.charge(root)? {
             return Ok(Err(refusal));
         }
         for dependency in dependencies {
@@ -258,6 +262,7 @@ impl<'t> Change<'t> {
         };
         self.changes = Changes { any: true, meanings: true };
         self.collect(digest)?;
+        self.give_back(reference, digest)?;
         Ok(Ok(()))
     }
 
@@ -329,6 +334,7 @@ impl<'t> Change<'t> {
             };
             let manifest = parse_manifest(digest, row.value().1)?;
             drop(row);
+            self.give_back_kept(digest)?;
             for target in manifest.links.into_values() {
                 // Two imports may be linked to the same module, which counts once.
                 if self.linked_by.remove(target, digest)? {
@@ -344,9 +350,13 @@ impl<'t> Change<'t> {
         Ok(())
     }
 
-    fn is_held(&self, digest: Digest) -> Outcome<bool> {
+    pub(super) fn is_held(&self, digest: Digest) -> Outcome<bool> {
+        Ok(!self.linked_by.get(digest)?.is_empty() || self.is_registered(digest)?)
+    }
+
+    /// Whether the module has a name, or is registered without one.
+    pub(super) fn is_registered(&self, digest: Digest) -> Outcome<bool> {
         Ok(!self.names_of.get(digest)?.is_empty()
-            || !self.linked_by.get(digest)?.is_empty()
             || self.unnamed.get(digest.to_string().as_str())?.is_some())
     }
 }

@@ -61,7 +61,8 @@ pub(super) const TOMBSTONES: TableDefinition<'_, &str, Digest> = TableDefinition
 /// Printed digest of a module that is registered without a name → since when.
 pub(super) const UNNAMED: TableDefinition<'_, &str, Seconds> = TableDefinition::new("unnamed");
 
-/// What a backend that is built upon this one keeps beside the content. Databases that were made
+/// What a backend that is built upon this one keeps beside the content, and what accounts hold
+/// ([`accounts`](super::accounts)). Databases that were made
 /// before there was such a backend have no such table, until their next change.
 pub(super) const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
 

@@ -1,5 +1,6 @@
 //! What a registry does, on every backend.
 
+mod accounts;
 mod corruption;
 mod deleting;
 mod durability;

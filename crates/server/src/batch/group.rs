@@ -99,17 +99,21 @@ async fn run_line(
             calling.await
         }
     };
-    let usage = answer.as_ref().ok().and_then(|answer| answer.usage);
-    meter.end(usage.map(|usage| usage.wall));
+    meter.end(match &answer {
+        Ok(answer) => answer.usage.map(|usage| usage.wall),
+        Err(error) => error.ran_for(),
+    });
     Ok(answer?)
 }
 
-/// Counts a line against the rate and the quota of its caller, and waits where it comes too early.
+/// Counts a line against the rate and the quota of its caller, and waits where it comes too early. None
+/// is run for a key that is not known any more.
 async fn count(
     batch: &Batch,
     stint: &mut Option<Stint>,
     output: &mut Output<'_>,
 ) -> Result<(), Problem> {
+    batch.caller.check()?;
     while let Err(delay) = batch.caller.take_token() {
         if delay > MAXIMUM_DELAY {
             return Err(keys::rate_limited(delay));
@@ -117,6 +121,7 @@ async fn count(
         *stint = None;
         output.try_send();
         sleep(delay).await;
+        batch.caller.check()?;
     }
     batch.caller.count_call()
 }

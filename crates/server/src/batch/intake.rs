@@ -129,6 +129,7 @@ impl Intake<'_> {
         if app.is_shutting_down() {
             return Err(shutting_down().into());
         }
+        self.batch.caller.check()?;
         if !self.ahead.is_empty() {
             return Ok(Some(std::mem::take(&mut self.ahead).freeze()));
         }

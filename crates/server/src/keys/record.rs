@@ -33,6 +33,9 @@ pub struct KeyRecord {
     pub rate: Option<RequestRate>,
     /// How much it can call; `None` is any amount.
     pub quota: Option<CallQuota>,
+    /// How many bytes its registrations may hold, as [`Account`](wasm_exec::Account) counts them;
+    /// `None` is any number.
+    pub stored_bytes: Option<NonZeroU64>,
     /// The most that one of its calls can ask for, where that is less than the operator's maximum.
     pub maxima: RequestedLimits,
 }
@@ -230,6 +233,7 @@ struct Raw {
     calls: Option<NonZeroU64>,
     call_seconds: Option<NonZeroU64>,
     per: Option<Per>,
+    stored_bytes: Option<NonZeroU64>,
     timeout_ms: Option<NonZeroU64>,
     memory_bytes: Option<NonZeroU64>,
     fuel: Option<NonZeroU64>,
@@ -262,6 +266,7 @@ impl TryFrom<Raw> for KeyRecord {
             namespaces: raw.namespaces,
             rate,
             quota,
+            stored_bytes: raw.stored_bytes,
             maxima: RequestedLimits {
                 timeout_ms: limit(raw.timeout_ms),
                 memory_bytes: limit(raw.memory_bytes),
@@ -274,7 +279,8 @@ impl TryFrom<Raw> for KeyRecord {
 
 impl From<KeyRecord> for Raw {
     fn from(record: KeyRecord) -> Self {
-        let KeyRecord { name, id, hash, scopes, namespaces, rate, quota, maxima } = record;
+        let KeyRecord { name, id, hash, scopes, namespaces, rate, quota, stored_bytes, maxima } =
+            record;
         let RequestedLimits { timeout_ms, memory_bytes, fuel, output_bytes } = maxima;
         let limit = |limit: Option<u64>| limit.and_then(NonZeroU64::new);
         Self {
@@ -288,6 +294,7 @@ impl From<KeyRecord> for Raw {
             calls: quota.and_then(|quota| quota.calls),
             call_seconds: quota.and_then(|quota| quota.call_seconds),
             per: quota.map(|quota| quota.per),
+            stored_bytes,
             timeout_ms: limit(timeout_ms),
             memory_bytes: limit(memory_bytes),
             fuel: limit(fuel),

@@ -109,7 +109,7 @@ codes! {
     RateLimited "rate-limited" TOO_MANY_REQUESTS "Rate limited"
         "The key made more requests per second than it may. The header Retry-After says when there is room for the next.";
     QuotaExceeded "quota-exceeded" TOO_MANY_REQUESTS "Quota exceeded"
-        "The key has used up what it may call in this period. The member `quota` says of what, the header Retry-After when the next period begins.";
+        "The key has used up what it may call in this period, or store. The member `quota` says of what, the header Retry-After when the next period begins.";
     Overloaded "overloaded" SERVICE_UNAVAILABLE "Overloaded"
         "As many requests as the server takes at once are running and waiting. Try again later.";
     NotReplicated "not-replicated" SERVICE_UNAVAILABLE "Not replicated"

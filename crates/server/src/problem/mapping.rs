@@ -15,6 +15,9 @@ use crate::routes::memory;
 /// When it is worth asking again whether enough nodes have a copy.
 const REPLICATION_TAKES: Duration = Duration::from_secs(5);
 
+/// When it is worth trying again to store what somebody has to make room for.
+const UNTIL_DELETED: Duration = Duration::from_secs(3600);
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let detail = error.to_string();
@@ -74,7 +77,7 @@ impl From<Error> for Problem {
                 .with("limit", error.limit)
                 .with("maximum", error.maximum),
             Error::Session(error) => session(*error, detail),
-            Error::Overloaded => problem(Code::Overloaded),
+            Error::Overloaded | Error::Exhausted { .. } => problem(Code::Overloaded),
             Error::Internal(cause) => internal(cause),
         }
     }
@@ -187,7 +190,7 @@ fn compile(error: &CompileError, detail: String) -> Problem {
             .with("limit", "compile_memory_bytes")
             .with("maximum", *limit),
         CompileError::Module(_) => Problem::new(Code::InvalidWasm, detail),
-        CompileError::Compiler(_) | CompileError::Crashed { .. } => {
+        CompileError::Compiler(_) | CompileError::Crashed { .. } | CompileError::Killed { .. } => {
             Problem::new(Code::CompileLimit, detail).with("limit", "compiler")
         }
         CompileError::Unsupported(_) => Problem::new(Code::UnsupportedFeature, detail),
@@ -272,6 +275,14 @@ fn register(error: RegisterError, detail: String) -> Problem {
                 .with("wanted", wanted)
                 .with("replicas", replicas)
                 .retry_after(REPLICATION_TAKES)
+        }
+        RegisterError::TooMuchHeld { held, asked, maximum } => {
+            Problem::new(Code::QuotaExceeded, format!("the quota of stored-bytes: {detail}"))
+                .with("quota", "stored-bytes")
+                .with("held", held)
+                .with("asked", asked)
+                .with("maximum", maximum)
+                .retry_after(UNTIL_DELETED)
         }
         RegisterError::UnknownLink { import, digest } => Problem::new(Code::LinkError, detail)
             .with("link", import)

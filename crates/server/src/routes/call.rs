@@ -380,8 +380,10 @@ pub(crate) async fn run(
 ) -> Result<Answer, wasm_exec::Error> {
     let meter = caller.begin_call();
     let answer = caller.exec(app).call(call).await;
-    let usage = answer.as_ref().ok().and_then(|answer| answer.usage);
-    meter.end(usage.map(|usage| usage.wall));
+    meter.end(match &answer {
+        Ok(answer) => answer.usage.map(|usage| usage.wall),
+        Err(error) => error.ran_for(),
+    });
     answer
 }
 

@@ -66,6 +66,9 @@ pub(crate) struct Limits {
     session_idle_timeout_ms: Limit,
     /// Instances of a session, those of linked modules included, and as many memories.
     session_instances: Fixed,
+    /// What the key's registrations may hold, in bytes; missing if that is any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stored_bytes: Option<Fixed>,
     /// What a module, or one of its functions, may have to be compiled at all.
     module: BTreeMap<&'static str, Fixed>,
 }
@@ -106,6 +109,7 @@ pub(crate) async fn get_limits(
         sessions_per_client: fixed(limits.sessions.per_client),
         session_idle_timeout_ms: setting(limits.sessions.idle_timeout_ms),
         session_instances: fixed(limits.sessions.instances),
+        stored_bytes: caller.stored_bytes().map(|maximum| Fixed { maximum }),
         module: engine
             .module_limits
             .iter()

@@ -78,6 +78,18 @@ impl Ended {
         self.status.signal() == Some(Signal::ABORT.as_raw())
             && self.printed.contains("memory allocation of ")
     }
+
+    /// Whether somebody else ended it: by a signal that neither a limit nor a crash sends.
+    pub(super) fn by_others(&self) -> bool {
+        let outside = [Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
+        self.status.signal().is_some_and(|signal| outside.map(Signal::as_raw).contains(&signal))
+    }
+
+    /// What is known about it, for the log.
+    pub(super) fn report(&self, broken: &Broken) -> String {
+        let Self { status, printed } = self;
+        format!("{broken}; {status}; {printed:?}")
+    }
 }
 
 /// A worker that is ready. Dropping it kills and reaps its process.

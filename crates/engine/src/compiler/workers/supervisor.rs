@@ -43,6 +43,8 @@ pub(super) struct Supervisor {
 enum Order {
     /// A worker is needed.
     Worker(oneshot::Sender<io::Result<Worker>>),
+    /// A worker is needed that was not idle before.
+    FreshWorker(oneshot::Sender<io::Result<Worker>>),
     /// A worker may soon be needed.
     WarmUp,
 }
@@ -89,6 +91,13 @@ impl Supervisor {
         started.await.map_err(io::Error::other)?
     }
 
+    /// A new worker.
+    pub(super) async fn fresh_worker(&self) -> io::Result<Worker> {
+        let (reply, started) = oneshot::channel();
+        self.order(Order::FreshWorker(reply))?;
+        started.await.map_err(io::Error::other)?
+    }
+
     /// Has a worker started for whoever comes next, if none is idle.
     pub(super) fn warm_up(&self) {
         // Where so much waits already, one more would not make anybody wait less.
@@ -118,6 +127,9 @@ fn supervise(starter: &Starter, idle: &Idle, orders: &Receiver<Order>) {
                 let worker = idle.take().map_or_else(|| starter.start().map(|(it, _)| it), Ok);
                 // Nobody waits any more when the runtime shuts down; the worker is dropped then.
                 let _ = reply.send(worker);
+            }
+            Ok(Order::FreshWorker(reply)) => {
+                let _ = reply.send(starter.start().map(|(it, _)| it));
             }
             Ok(Order::WarmUp) if idle.is_empty() => match starter.start() {
                 Ok((worker, _)) => idle.put(worker),

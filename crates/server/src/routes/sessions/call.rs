@@ -143,7 +143,7 @@ async fn call(app: &App, caller: &Caller, id: &str, call: SessionCall<'_>) -> Ha
     match &answer {
         // It may have run until then: the meter counts the time that has passed.
         Err(error) if has_ended(error) => drop(meter),
-        Err(_) => meter.end(None),
+        Err(error) => meter.end(error.ran_for()),
         Ok(answer) => meter.end(answer.usage.map(|usage| usage.wall)),
     }
     answered(answer?)

@@ -153,7 +153,7 @@ pub(crate) async fn create_instance(
     match &made {
         // It may have run until then: the meter counts the time that has passed.
         Err(error) if has_ended(error) => drop(meter),
-        Err(_) => meter.end(None),
+        Err(error) => meter.end(error.ran_for()),
         Ok(made) => meter.end(made.usage.map(|usage| usage.wall)),
     }
     let made = made?;
