@@ -215,8 +215,8 @@ impl Session {
         .await
     }
 
-    /// Copies bytes out of a memory that an instance exports; without a length, up to its end. Before
-    /// anything is copied, `room` is asked for room for so many bytes, which is given along.
+    /// Copies bytes out of a memory that an instance exports; without a length, up to its end. `copy` is
+    /// given the bytes, and gives nothing if there is no room for them.
     ///
     /// # Errors
     ///
@@ -226,13 +226,13 @@ impl Session {
         instance: &NamedInstance,
         name: &str,
         (offset, length): (u64, Option<u64>),
-        room: impl FnOnce(u64) -> Option<R> + Send + 'static,
-    ) -> Result<(Vec<u8>, R), SessionError> {
+        copy: impl FnOnce(&[u8]) -> Option<R> + Send + 'static,
+    ) -> Result<R, SessionError> {
         let (instance, name) = (instance.instance, name.to_owned());
         let (now, _) = self.memory();
         let large = length.unwrap_or(now) > LARGE_COPY;
         self.run(Duration::MAX, large, move |live| {
-            Box::pin(async move { live.read_memory(instance, &name, (offset, length), room) })
+            Box::pin(async move { live.read_memory(instance, &name, (offset, length), copy) })
         })
         .await
     }
