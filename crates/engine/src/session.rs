@@ -26,7 +26,7 @@ use crate::config::{Profile, SessionLimits};
 use crate::limiter::Limiter;
 pub use crate::store::SessionEnd;
 use crate::store::{self, Control, State};
-use crate::{Engine, Needs, StartError, poll_once};
+use crate::{Engine, Needs, Rare, StartError, poll_once};
 use live::Live;
 
 pub use error::SessionError;
@@ -265,7 +265,10 @@ impl Session {
         W: for<'a> FnOnce(&'a mut Live) -> Working<'a, T> + Send + 'static,
     {
         let engine = &self.inner.engine;
-        let turn = self.turn().await?;
+        let turn = match Arc::clone(&self.inner.live).try_lock_owned() {
+            Ok(turn) => turn,
+            Err(_) => self.turn().await?,
+        };
         let running = engine.running(Profile::Session)?;
         // Those that run in the background from the start wait for a place there first.
         let needs = Needs { slots: 0, long: large };
@@ -278,7 +281,7 @@ impl Session {
         };
         let ticking = running.ticker.keep_ticking();
         let this = self.clone();
-        let mut run = Box::pin(async move {
+        let mut run: Working<'static, T> = Box::pin(async move {
             let done = this.run_in(turn, timeout, work).await;
             drop((ticking, places));
             done
@@ -286,10 +289,24 @@ impl Session {
         if !large && let Some(done) = poll_once(run.as_mut()).await {
             return done;
         }
-        // What it did stays, so it is not refused now: without a place it goes on all the same.
-        let _long = if large { None } else { engine.prolonged_calls.enter(1).await.ok() };
-        let ran = engine.background.spawn(run).await;
-        ran.map_err(|error| SessionError::Engine(wasmtime::Error::new(error)))?
+        self.go_on(run, large).await
+    }
+
+    /// Runs work to its end, in the background, that is not done after its first slice, or known to be
+    /// long.
+    #[cold]
+    fn go_on<T: Send + 'static>(
+        &self,
+        run: Working<'static, T>,
+        large: bool,
+    ) -> Rare<'_, Result<T, SessionError>> {
+        let engine = &self.inner.engine;
+        Box::pin(async move {
+            // What it did stays, so it is not refused now: without a place it goes on all the same.
+            let _long = if large { None } else { engine.prolonged_calls.enter(1).await.ok() };
+            let ran = engine.background.spawn(run).await;
+            ran.map_err(|error| SessionError::Engine(wasmtime::Error::new(error)))?
+        })
     }
 
     async fn run_in<T, W>(
@@ -323,13 +340,13 @@ impl Session {
     }
 
     /// Waits until no other call runs in the session.
-    async fn turn(&self) -> Result<OwnedMutexGuard<Option<Live>>, SessionError> {
-        let Inner { live, waiting, .. } = &*self.inner;
-        if let Ok(turn) = Arc::clone(live).try_lock_owned() {
-            return Ok(turn);
-        }
-        let _waiting = Waiting::join(waiting).ok_or(SessionError::Overloaded)?;
-        Ok(Arc::clone(live).lock_owned().await)
+    #[cold]
+    fn turn(&self) -> Rare<'_, Result<OwnedMutexGuard<Option<Live>>, SessionError>> {
+        Box::pin(async move {
+            let Inner { live, waiting, .. } = &*self.inner;
+            let _waiting = Waiting::join(waiting).ok_or(SessionError::Overloaded)?;
+            Ok(Arc::clone(live).lock_owned().await)
+        })
     }
 }
 
