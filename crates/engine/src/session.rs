@@ -257,6 +257,20 @@ impl Session {
         .await
     }
 
+    /// Gives back, in the background, what the session keeps for the next call to be faster: the stack,
+    /// of which a guest may have used all. For when none has come for a while; if one comes meanwhile,
+    /// it waits for some microseconds, or nothing is done.
+    pub fn rest(&self) {
+        let inner = Arc::downgrade(&self.inner);
+        self.inner.engine.background.spawn_blocking(move || {
+            let Some(inner) = inner.upgrade() else { return };
+            let Ok(mut live) = inner.live.try_lock() else { return };
+            let unfinished = Unfinished(&inner.control);
+            live.as_mut().map(Live::rest);
+            drop(unfinished);
+        });
+    }
+
     /// Does some work in the store, once those that came before are done. Work that is long, or known
     /// to be (`large`), goes on in the background; dropping the future ends it.
     async fn run<T, W>(&self, timeout: Duration, large: bool, work: W) -> Result<T, SessionError>

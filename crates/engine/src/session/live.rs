@@ -1,11 +1,12 @@
 //! The store of a session, and what is done in it.
 
 mod exports;
+mod rest;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use wasmtime::{Extern, Instance, RootScope, Store, Val};
+use wasmtime::{Extern, Func, Instance, RootScope, Store, Val};
 
 pub use exports::MemoryBounds;
 
@@ -46,12 +47,15 @@ pub(super) struct Live {
     instances: usize,
     memories: usize,
     mappings: Mappings,
+    /// Made when the session [rests](Self::rest) for the first time.
+    leave_stack: Option<Func>,
 }
 
 impl Live {
     pub(super) fn new(store: Store<State>, limits: SessionLimits, share: &SessionShare) -> Self {
         let (modules, mappings) = (Vec::new(), Mappings::new(share));
-        Self { store, limits, modules, instances: 0, memories: 0, mappings }
+        let leave_stack = None;
+        Self { store, limits, modules, instances: 0, memories: 0, mappings, leave_stack }
     }
 
     /// Begins some work in the store.
