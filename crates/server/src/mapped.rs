@@ -8,7 +8,7 @@ use std::io;
 use bytes::Bytes;
 use memmap2::MmapMut;
 
-/// What has more bytes than this is worth a mapping. Up to two huge pages more than what is in use may
+/// What has more bytes than this is worth a mapping. Nearly a huge page more than what is in use may
 /// be resident, so it takes at most half as much again as is counted.
 pub(crate) const LARGE: usize = 4 << 20;
 
