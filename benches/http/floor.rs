@@ -4,8 +4,9 @@ use std::io::Write;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::DefaultBodyLimit;
 use axum::response::IntoResponse;
-use axum::routing::post;
+use axum::routing::{post, put};
 use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -40,6 +41,14 @@ async fn execute(body: Bytes) -> impl IntoResponse {
     }
 }
 
+/// How many bytes `/bytes` gives; it takes any.
+const BYTES: usize = 64 << 20;
+
+/// Takes a body whole.
+async fn put_bytes(_body: Bytes) -> StatusCode {
+    StatusCode::NO_CONTENT
+}
+
 /// Serves until it is killed, with the runtime that the server under test has.
 pub(crate) fn serve() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -48,7 +57,11 @@ pub(crate) fn serve() {
         let address = listener.local_addr().expect("it is bound");
         println!("listening on http://{address}");
         std::io::stdout().flush().expect("somebody reads");
-        let router = Router::new().route("/execute", post(execute));
+        // Made once: the floor copies nothing that it could do without.
+        let bytes = Bytes::from(vec![1; BYTES]);
+        let transfer = put(put_bytes).get(move || std::future::ready(bytes.clone()));
+        let transfer = transfer.layer(DefaultBodyLimit::disable());
+        let router = Router::new().route("/execute", post(execute)).route("/bytes", transfer);
         axum::serve(listener, router).await.expect("it serves");
     });
 }

@@ -14,19 +14,45 @@ const LOAD_CORE: &str = "1";
 /// How many lines are sent at a time.
 const LINES: usize = 16 << 10;
 
-/// Connections that wrk keeps busy, from one thread.
-const CONNECTIONS: &str = "-c32";
+/// What wrk sends again and again, from one thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load<'a> {
+    /// Where to, in turns.
+    pub(crate) paths: &'a [String],
+    /// JSON.
+    pub(crate) body: &'a str,
+    /// How many connections are kept busy.
+    pub(crate) connections: usize,
+}
 
-/// Requests a second that a target answers when `path` is asked again and again.
-pub(crate) fn requests_per_second(target: &Target, path: &str, body: &str, seconds: u64) -> f64 {
+impl Load<'_> {
+    /// wrk's script, in Lua.
+    fn script(&self) -> String {
+        let body = self.body;
+        let mut script = format!(
+            "wrk.method = 'POST'\nwrk.headers['Content-Type'] = 'application/json'\n\
+             wrk.body = [[{body}]]\n"
+        );
+        // What is sent to one path alone, wrk makes once without being told.
+        if self.paths.len() > 1 {
+            let paths: Vec<_> = self.paths.iter().map(|path| format!("'{path}'")).collect();
+            script += &format!("local paths, requests, turn = {{{}}}, {{}}, 0\n", paths.join(","));
+            script += "function init()\n\
+                       for i, path in ipairs(paths) do requests[i] = wrk.format(nil, path) end\n\
+                       end\n\
+                       function request() turn = turn % #requests + 1 return requests[turn] end\n";
+        }
+        script
+    }
+}
+
+/// Requests a second that a target answers.
+pub(crate) fn requests_per_second(target: &Target, load: &Load<'_>, seconds: u64) -> f64 {
     let mut script = tempfile::Builder::new().suffix(".lua").tempfile().expect("a file");
-    writeln!(
-        script,
-        "wrk.method = 'POST'\nwrk.headers['Content-Type'] = 'application/json'\nwrk.body = [[{body}]]"
-    )
-    .expect("it is written");
+    script.write_all(load.script().as_bytes()).expect("it is written");
+    let path = &load.paths[0];
     let output = pinned(LOAD_CORE)
-        .args(["wrk", "-t1", CONNECTIONS, &format!("-d{seconds}s"), "-s"])
+        .args(["wrk", "-t1", &format!("-c{}", load.connections), &format!("-d{seconds}s"), "-s"])
         .arg(script.path())
         .arg(format!("{}{path}", target.url))
         .output()
@@ -95,7 +121,7 @@ fn count_answers(mut stream: TcpStream) -> io::Result<usize> {
 }
 
 /// Has this thread run where wrk does.
-fn keep_to_load_core() {
+pub(crate) fn keep_to_load_core() {
     let mut core = CpuSet::new();
     core.set(LOAD_CORE.parse().expect("it is a number"));
     sched_setaffinity(None, &core).expect("there is such a core");

@@ -14,9 +14,11 @@ mod load;
 mod measure;
 #[path = "../support/report.rs"]
 mod report;
+mod sessions;
 #[path = "../support/target.rs"]
 mod target;
 mod targets;
+mod transfer;
 
 use std::process::ExitCode;
 
@@ -70,6 +72,8 @@ fn main() -> ExitCode {
     report::head();
     measure::hot_calls(&options);
     measure::batch(&options);
+    sessions::calls(&options);
+    sessions::memory(&options);
     measure::never_seen(&options);
     measure::first_calls(&options);
     measure::fairness(&options);

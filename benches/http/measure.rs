@@ -10,12 +10,22 @@ use wasm_exec_registry::{RedbBackend, Registration, Registry};
 use crate::Options;
 use crate::client::Client;
 use crate::guests::{self, DOUBLE, LOOP, MEM17};
-use crate::load::{lines_per_second, requests_per_second};
+use crate::load::{Load, lines_per_second, requests_per_second};
 use crate::report::{mebibytes, median, milliseconds, percentile, row};
 use crate::target::Target;
 
-fn execute(module: &str) -> String {
+/// How many connections are kept busy.
+const CONNECTIONS: usize = 32;
+
+/// The body of a call of `double`, by the route that the floor has.
+pub(crate) fn execute(module: &str) -> String {
     json!({ "module_name": module, "function_name": "double", "params": [2] }).to_string()
+}
+
+/// Requests a second that a target answers of those to one path.
+fn rate(target: &Target, path: &str, body: &str, options: &Options) -> f64 {
+    let load = Load { paths: &[path.to_owned()], body, connections: CONNECTIONS };
+    requests_per_second(target, &load, options.seconds)
 }
 
 /// Calls of programs that are ready, as a share of the floor's requests per second.
@@ -37,9 +47,9 @@ pub(crate) fn hot_calls(options: &Options) {
     let mut floors = Vec::new();
     let mut rates = vec![Vec::new(); wanted.len()];
     for _ in 0..options.rounds {
-        floors.push(requests_per_second(&floor, "/execute", &execute("double"), options.seconds));
+        floors.push(rate(&floor, "/execute", &execute("double"), options));
         for ((_, path, body, _), rates) in wanted.iter().zip(&mut rates) {
-            rates.push(requests_per_second(&server, path, body, options.seconds));
+            rates.push(rate(&server, path, body, options));
         }
     }
     row("floor: bare axum, same JSON", &format!("{:.0} requests/s", median(floors.clone())), "–");
@@ -61,7 +71,7 @@ pub(crate) fn batch(options: &Options) {
     let path = "/v1/modules/double/functions/double/batch";
     let (mut ratios, mut rates) = (Vec::new(), Vec::new());
     for _ in 0..options.rounds {
-        let floor = requests_per_second(&floor, "/execute", &execute("double"), options.seconds);
+        let floor = rate(&floor, "/execute", &execute("double"), options);
         // On a thread of its own, which alone is kept to the core of the load.
         let rate = std::thread::scope(|scope| {
             let load = scope.spawn(|| lines_per_second(&server, path, "[2]", options.seconds));

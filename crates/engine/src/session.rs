@@ -26,7 +26,7 @@ use crate::config::{Profile, SessionLimits};
 use crate::limiter::Limiter;
 pub use crate::store::SessionEnd;
 use crate::store::{self, Control, State};
-use crate::{Engine, Needs, StartError, poll_once};
+use crate::{Engine, Needs, Rare, StartError, poll_once};
 use live::Live;
 
 pub use error::SessionError;
@@ -220,8 +220,8 @@ impl Session {
         .await
     }
 
-    /// Copies bytes out of a memory that an instance exports; without a length, up to its end. Before
-    /// anything is copied, `room` is asked for room for so many bytes, which is given along.
+    /// Copies bytes out of a memory that an instance exports; without a length, up to its end. `copy` is
+    /// given the bytes, and gives nothing if there is no room for them.
     ///
     /// # Errors
     ///
@@ -231,13 +231,13 @@ impl Session {
         instance: &NamedInstance,
         name: &str,
         (offset, length): (u64, Option<u64>),
-        room: impl FnOnce(u64) -> Option<R> + Send + 'static,
-    ) -> Result<(Vec<u8>, R), SessionError> {
+        copy: impl FnOnce(&[u8]) -> Option<R> + Send + 'static,
+    ) -> Result<R, SessionError> {
         let (instance, name) = (instance.instance, name.to_owned());
         let (now, _) = self.memory();
         let large = length.unwrap_or(now) > LARGE_COPY;
         self.run(Duration::MAX, large, move |live| {
-            Box::pin(async move { live.read_memory(instance, &name, (offset, length), room) })
+            Box::pin(async move { live.read_memory(instance, &name, (offset, length), copy) })
         })
         .await
     }
@@ -262,6 +262,20 @@ impl Session {
         .await
     }
 
+    /// Gives back, in the background, what the session keeps for the next call to be faster: the stack,
+    /// of which a guest may have used all. For when none has come for a while; if one comes meanwhile,
+    /// it waits for some microseconds, or nothing is done.
+    pub fn rest(&self) {
+        let inner = Arc::downgrade(&self.inner);
+        self.inner.engine.background.spawn_blocking(move || {
+            let Some(inner) = inner.upgrade() else { return };
+            let Ok(mut live) = inner.live.try_lock() else { return };
+            let unfinished = Unfinished(&inner.control);
+            live.as_mut().map(Live::rest);
+            drop(unfinished);
+        });
+    }
+
     /// Does some work in the store, once those that came before are done. Work that is long, or known
     /// to be (`large`), goes on in the background; dropping the future ends it.
     async fn run<T, W>(&self, timeout: Duration, large: bool, work: W) -> Result<T, SessionError>
@@ -270,7 +284,10 @@ impl Session {
         W: for<'a> FnOnce(&'a mut Live) -> Working<'a, T> + Send + 'static,
     {
         let engine = &self.inner.engine;
-        let turn = self.turn().await?;
+        let turn = match Arc::clone(&self.inner.live).try_lock_owned() {
+            Ok(turn) => turn,
+            Err(_) => self.turn().await?,
+        };
         let running = engine.running(Profile::Session)?;
         // Those that run in the background from the start wait for a place there first.
         let needs = Needs { slots: 0, long: large };
@@ -283,7 +300,7 @@ impl Session {
         };
         let ticking = running.ticker.keep_ticking();
         let this = self.clone();
-        let mut run = Box::pin(async move {
+        let mut run: Working<'static, T> = Box::pin(async move {
             let done = this.run_in(turn, timeout, work).await;
             drop((ticking, places));
             done
@@ -291,10 +308,24 @@ impl Session {
         if !large && let Some(done) = poll_once(run.as_mut()).await {
             return done;
         }
-        // What it did stays, so it is not refused now: without a place it goes on all the same.
-        let _long = if large { None } else { engine.prolonged_calls.enter(1).await.ok() };
-        let ran = engine.background.spawn(run).await;
-        ran.map_err(|error| SessionError::Engine(wasmtime::Error::new(error)))?
+        self.go_on(run, large).await
+    }
+
+    /// Runs work to its end, in the background, that is not done after its first slice, or known to be
+    /// long.
+    #[cold]
+    fn go_on<T: Send + 'static>(
+        &self,
+        run: Working<'static, T>,
+        large: bool,
+    ) -> Rare<'_, Result<T, SessionError>> {
+        let engine = &self.inner.engine;
+        Box::pin(async move {
+            // What it did stays, so it is not refused now: without a place it goes on all the same.
+            let _long = if large { None } else { engine.prolonged_calls.enter(1).await.ok() };
+            let ran = engine.background.spawn(run).await;
+            ran.map_err(|error| SessionError::Engine(wasmtime::Error::new(error)))?
+        })
     }
 
     async fn run_in<T, W>(
@@ -328,13 +359,13 @@ impl Session {
     }
 
     /// Waits until no other call runs in the session.
-    async fn turn(&self) -> Result<OwnedMutexGuard<Option<Live>>, SessionError> {
-        let Inner { live, waiting, .. } = &*self.inner;
-        if let Ok(turn) = Arc::clone(live).try_lock_owned() {
-            return Ok(turn);
-        }
-        let _waiting = Waiting::join(waiting).ok_or(SessionError::Overloaded)?;
-        Ok(Arc::clone(live).lock_owned().await)
+    #[cold]
+    fn turn(&self) -> Rare<'_, Result<OwnedMutexGuard<Option<Live>>, SessionError>> {
+        Box::pin(async move {
+            let Inner { live, waiting, .. } = &*self.inner;
+            let _waiting = Waiting::join(waiting).ok_or(SessionError::Overloaded)?;
+            Ok(Arc::clone(live).lock_owned().await)
+        })
     }
 }
 

@@ -69,11 +69,7 @@ impl Engine {
         let asked = Asked { program, function, params, limits, access };
         if needs.long || running.asks(needs.slots) {
             turn.end();
-            let call: Rare<'_, _> = Box::pin(async move {
-                let _turn = self.turns.enter_with(1, Patience::Endless).await?;
-                self.call_as(asked, needs, Patience::Endless).await
-            });
-            return call.await;
+            return self.call_alone(asked, needs).await;
         }
         let held = match turn.of(program.profile) {
             Some(held) => held,
@@ -96,20 +92,37 @@ impl Engine {
         self.go_on(run, &function.pace, needs, Patience::Endless).await
     }
 
-    async fn begin(
-        &self,
-        turn: &mut Turn,
-        running: &Running,
+    /// Makes a call that has a place for itself.
+    #[cold]
+    fn call_alone<'a>(
+        &'a self,
+        asked: Asked<'a>,
+        needs: Needs,
+    ) -> Rare<'a, Result<Outcome, CallError>> {
+        Box::pin(async move {
+            let _turn = self.turns.enter_with(1, Patience::Endless).await?;
+            self.call_as(asked, needs, Patience::Endless).await
+        })
+    }
+
+    /// Takes what calls of a turn share. Rare, since that is once for many calls.
+    #[cold]
+    fn begin<'a>(
+        &'a self,
+        turn: &'a mut Turn,
+        running: &'a Running,
         profile: Profile,
-    ) -> Result<Arc<Held>, CallError> {
+    ) -> Rare<'a, Result<Arc<Held>, CallError>> {
         // Before it waits, since what it holds is of the other profile.
         turn.end();
-        let of_turns = self.turns.enter_with(1, Patience::Endless).await?;
-        let place = self.calls.enter_with(1, Patience::Endless).await?;
-        let ticking = running.ticker.keep_ticking();
-        let held = Held { profile, _ticking: ticking, _place: place, _turn: of_turns };
-        let held = Arc::new(held);
-        turn.held = Some(Arc::clone(&held));
-        Ok(held)
+        Box::pin(async move {
+            let of_turns = self.turns.enter_with(1, Patience::Endless).await?;
+            let place = self.calls.enter_with(1, Patience::Endless).await?;
+            let ticking = running.ticker.keep_ticking();
+            let held = Held { profile, _ticking: ticking, _place: place, _turn: of_turns };
+            let held = Arc::new(held);
+            turn.held = Some(Arc::clone(&held));
+            Ok(held)
+        })
     }
 }

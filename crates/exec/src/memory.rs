@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use wasm_exec_engine::{Access, BytesParam, MemoryName, MemoryReads, Read, ReadOutcome, Write};
 
+use crate::call::Rare;
 use crate::error::Error;
 use crate::exec::{Exec, internal};
 use crate::source::BASE64;
@@ -51,25 +52,28 @@ impl MemoryWrite<'_> {
 }
 
 /// Decodes what is to be put in.
-pub(crate) async fn prepare(
-    exec: &Exec,
-    memory: MemoryAccess<'_>,
-    params: Vec<PassedBytes<'_>>,
+#[cold]
+pub(crate) fn prepare<'a>(
+    exec: &'a Exec,
+    memory: MemoryAccess<'a>,
+    params: Vec<PassedBytes<'a>>,
     maximum_read: usize,
-) -> Result<Box<Access>, Error> {
+) -> Rare<'a, Result<Box<Access>, Error>> {
     let MemoryAccess { memory, writes, reads } = memory;
     let texts = params.iter().map(|param| param.text.len());
     let texts: usize = texts.chain(writes.iter().map(|write| write.text.len())).sum();
-    let (params, writes) = if texts <= LARGE {
-        decode(params, writes)?
-    } else {
-        // What is decoded elsewhere has to be owned.
-        let params = params.into_iter().map(PassedBytes::into_owned).collect();
-        let writes = writes.into_iter().map(MemoryWrite::into_owned).collect();
-        exec.blocking(move || decode(params, writes)).await??
-    };
-    let (memory, maximum_read) = (memory.unwrap_or_default(), maximum_read as u64);
-    Ok(Box::new(Access { memory, params, writes, reads, maximum_read }))
+    Box::pin(async move {
+        let (params, writes) = if texts <= LARGE {
+            decode(params, writes)?
+        } else {
+            // What is decoded elsewhere has to be owned.
+            let params = params.into_iter().map(PassedBytes::into_owned).collect();
+            let writes = writes.into_iter().map(MemoryWrite::into_owned).collect();
+            exec.blocking(move || decode(params, writes)).await??
+        };
+        let (memory, maximum_read) = (memory.unwrap_or_default(), maximum_read as u64);
+        Ok(Box::new(Access { memory, params, writes, reads, maximum_read }))
+    })
 }
 
 type Decoded = (Vec<BytesParam>, Vec<Write>);
@@ -120,7 +124,11 @@ impl From<&ReadOutcome> for ReadAnswer {
 }
 
 /// What was read, as JSON: `{"read":[{"offset":0,"base64":"aGk="}]}`.
-pub(crate) async fn encode(exec: &Exec, memory: Box<MemoryReads>) -> Result<Box<RawValue>, Error> {
+#[cold]
+pub(crate) fn encode(
+    exec: &Exec,
+    memory: Box<MemoryReads>,
+) -> Rare<'_, Result<Box<RawValue>, Error>> {
     let large = read_bytes(&memory) > LARGE as u64;
     let encode = move || {
         // All of it is moved here: what was read takes its room until it is written down.
@@ -128,5 +136,7 @@ pub(crate) async fn encode(exec: &Exec, memory: Box<MemoryReads>) -> Result<Box<
         let read = memory.reads.iter().map(ReadAnswer::from).collect();
         to_raw_value(&MemoryAnswer { read })
     };
-    if large { exec.blocking(encode).await? } else { encode() }.map_err(internal)
+    Box::pin(async move {
+        if large { exec.blocking(encode).await? } else { encode() }.map_err(internal)
+    })
 }

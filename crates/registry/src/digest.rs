@@ -46,7 +46,7 @@ impl Digest {
 
     /// The 64 lower-case hex digits, without `sha256:`.
     pub fn hex(&self) -> String {
-        self.to_string().split_off(Self::PREFIX.len())
+        const_hex::encode(self.0)
     }
 }
 
@@ -66,7 +66,7 @@ impl From<InvalidDigest> for SyntaxError {
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(Self::PREFIX)?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(const_hex::Buffer::<32>::new().format(&self.0))
     }
 }
 

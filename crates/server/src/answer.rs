@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body as StreamBody;
@@ -20,6 +20,10 @@ pub(crate) const SMALL: u64 = 64 << 10;
 /// The unit that the memory of answers is counted in, in bytes.
 const UNIT: u64 = 64 << 10;
 
+/// How many bytes of an answer are given to its connection at a time: over HTTP/1 these are copied
+/// behind each other before they are written, into a buffer that the connection keeps.
+const PIECE: usize = 64 << 10;
+
 /// Handlers' answers are complete; the router's may be streams.
 pub(crate) type Content = Either<Full<Bytes>, StreamBody>;
 
@@ -36,6 +40,8 @@ pub(crate) struct Answers {
 #[derive(Debug)]
 pub(crate) struct Answer {
     content: Content,
+    /// What is left of a frame of the content that is given on in pieces.
+    rest: Bytes,
     room: Option<Room>,
     sending: Option<Sending>,
 }
@@ -79,7 +85,7 @@ impl Answers {
             Some(room) => room,
             None => Room(Arc::new(self.room(size)?)),
         };
-        Ok(Answer { content, room: Some(room), sending: None })
+        Ok(Answer { room: Some(room), ..Answer::from(content) })
     }
 
     /// Takes room for so many bytes.
@@ -113,7 +119,7 @@ impl Answer {
 
 impl From<Content> for Answer {
     fn from(content: Content) -> Self {
-        Self { content, room: None, sending: None }
+        Self { content, rest: Bytes::new(), room: None, sending: None }
     }
 }
 
@@ -125,14 +131,57 @@ impl Body for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.content).poll_frame(context)
+        let frame = match self.rest.is_empty() {
+            true => ready!(Pin::new(&mut self.content).poll_frame(context)),
+            false => Some(Ok(Frame::data(std::mem::take(&mut self.rest)))),
+        };
+        let Some(Ok(frame)) = frame else { return Poll::Ready(frame) };
+        Poll::Ready(Some(Ok(match frame.into_data() {
+            Ok(mut data) if data.len() > PIECE => {
+                self.rest = data.split_off(PIECE);
+                Frame::data(data)
+            }
+            Ok(data) => Frame::data(data),
+            Err(other) => other,
+        })))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.content.is_end_stream()
+        self.rest.is_empty() && self.content.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.content.size_hint()
+        let (rest, mut hint) = (self.rest.len() as u64, self.content.size_hint());
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(hint.lower() + rest);
+        hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn large_answers_are_given_in_pieces() {
+        for size in [0, 1, PIECE, PIECE + 1, 3 * PIECE + 5] {
+            let bytes: Bytes = (0..size).map(|index| (index % 251) as u8).collect();
+            let mut answer = Answer::from(Either::Left(Full::new(bytes.clone())));
+            let mut taken = Vec::new();
+            loop {
+                let left = (size - taken.len()) as u64;
+                assert_eq!(answer.size_hint().exact(), Some(left));
+                assert_eq!(answer.is_end_stream(), left == 0);
+                let Some(frame) = answer.frame().await else { break };
+                let data = frame.unwrap().into_data().unwrap();
+                assert!((1..=PIECE).contains(&data.len()));
+                taken.extend_from_slice(&data);
+            }
+            assert_eq!(taken, bytes);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Reading a request's body: bounded in bytes, in time and in the memory of all bodies together.
 
 mod decoding;
+mod gathering;
 mod stream;
 
 use std::fmt;
@@ -9,7 +10,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use serde::de::value::MapAccessDeserializer;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Deserializer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::{Code, Problem};
+use gathering::Gathering;
 pub(crate) use stream::Decoder;
 
 /// JSON of more bytes than this takes long enough to read that others need not wait for it.
@@ -185,17 +187,18 @@ impl Bodies {
         B::Error: std::fmt::Display,
     {
         let mut body = pin!(body);
-        let mut first = Bytes::new();
-        let mut all = BytesMut::new();
+        let upper = body.size_hint().upper().unwrap_or(u64::MAX).min(self.maximum);
+        let capacity = usize::try_from(upper).unwrap_or(usize::MAX);
+        let mut all = Gathering::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| {
                 Problem::invalid_request(format!("the body breaks off: {error}"))
             })?;
             // Trailers say nothing here.
             let Ok(data) = frame.into_data() else { continue };
-            let size = (first.len() + all.len() + data.len()) as u64;
+            let size = (all.len() + data.len()) as u64;
             if size > self.maximum {
-                drop((first, all, data));
+                drop((all, data));
                 discard(body).await;
                 return Err(self.too_large());
             }
@@ -203,18 +206,11 @@ impl Bodies {
                 let missing = size.saturating_sub(room.num_permits() as u64 * UNIT);
                 room.merge(self.room(missing)?);
             }
-            // A body in one piece, as almost all are, is not copied.
-            if first.is_empty() && all.is_empty() {
-                first = data;
-            } else {
-                if all.is_empty() {
-                    all.extend_from_slice(&first);
-                    first.clear();
-                }
-                all.extend_from_slice(&data);
-            }
+            all.push(data, capacity).map_err(|error| {
+                Problem::new(Code::Overloaded, "there is no room for the body").because(error)
+            })?;
         }
-        Ok(if all.is_empty() { first } else { all.freeze() })
+        Ok(all.finish())
     }
 
     fn too_large(&self) -> Problem {

@@ -25,6 +25,7 @@ mod connection;
 mod connections;
 mod cors;
 mod keys;
+mod mapped;
 mod metrics;
 mod negotiation;
 mod openapi;

@@ -106,10 +106,8 @@ impl Route {
             return None;
         }
         let mut segments = rest.split('/').skip(2);
-        Some(match (segments.next(), segments.next(), segments.next()) {
-            (Some("call"), None, _) if method == Method::POST => Self::CallSession,
-            (Some("instances"), Some(_), Some("functions")) => Self::CallSession,
-            (Some("instances"), None, _) if method == Method::POST => Self::CreateInstance,
+        Some(match (segments.next(), segments.next()) {
+            (Some("instances"), None) if method == Method::POST => Self::CreateInstance,
             _ => Self::Sessions,
         })
     }
@@ -135,13 +133,40 @@ pub(crate) enum Hot<'a> {
     ExecuteModule,
     /// `POST /v1/call`
     Call,
-    /// `POST /v1/modules/{module}/functions/{function}`, both still percent-encoded.
+    /// `POST /v1/modules/{module}/functions/{function}`
     CallFunction {
         /// A name or digest.
-        module: &'a str,
+        module: Segment<'a>,
         /// The function's name.
-        function: &'a str,
+        function: Segment<'a>,
     },
+    /// `POST /v1/sessions/{id}/call`
+    CallSession {
+        /// The session's id.
+        id: Segment<'a>,
+    },
+    /// `POST /v1/sessions/{id}/instances/{name}/functions/{function}`
+    CallInstance {
+        /// The session's id.
+        id: Segment<'a>,
+        /// The instance's name.
+        name: Segment<'a>,
+        /// The function's name.
+        function: Segment<'a>,
+    },
+}
+
+/// A segment of a path, not empty, still percent-encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Segment<'a>(&'a str);
+
+impl<'a> Segment<'a> {
+    fn decode(self) -> Result<Cow<'a, str>, Problem> {
+        percent_decode_str(self.0).decode_utf8().map_err(|_| {
+            let detail = "a path segment is not UTF-8 once its percent signs are decoded";
+            Problem::invalid_request(detail)
+        })
+    }
 }
 
 impl<'a> Hot<'a> {
@@ -152,15 +177,40 @@ impl<'a> Hot<'a> {
         match path {
             "/" => Some(Self::RunWasm),
             "/execute" => Some(Self::ExecuteModule),
-            "/v1/call" => Some(Self::Call),
-            _ => {
-                let (module, function) =
-                    path.strip_prefix("/v1/modules/")?.split_once("/functions/")?;
-                let segments = !module.is_empty() && !function.is_empty();
-                (segments && !module.contains('/') && !function.contains('/'))
-                    .then_some(Self::CallFunction { module, function })
-            }
+            _ => Self::of_segments(path.strip_prefix("/v1/")?),
         }
+    }
+
+    /// What the rest of a path leads to, after `/v1/`.
+    fn of_segments(rest: &'a str) -> Option<Self> {
+        let mut rest = rest.split('/');
+        let segments: [_; 7] = std::array::from_fn(|_| rest.next());
+        if segments.contains(&Some("")) {
+            return None;
+        }
+        Some(match segments {
+            [Some("call"), None, ..] => Self::Call,
+            [Some("modules"), Some(module), Some("functions"), Some(function), None, ..] => {
+                Self::CallFunction { module: Segment(module), function: Segment(function) }
+            }
+            [Some("sessions"), Some(id), Some("call"), None, ..] => {
+                Self::CallSession { id: Segment(id) }
+            }
+            [
+                Some("sessions"),
+                Some(id),
+                Some("instances"),
+                Some(name),
+                Some("functions"),
+                Some(function),
+                None,
+            ] => Self::CallInstance {
+                id: Segment(id),
+                name: Segment(name),
+                function: Segment(function),
+            },
+            _ => return None,
+        })
     }
 
     pub(crate) fn route(&self) -> Route {
@@ -169,10 +219,12 @@ impl<'a> Hot<'a> {
             Self::ExecuteModule => Route::ExecuteModule,
             Self::Call => Route::CallInline,
             Self::CallFunction { .. } => Route::CallFunction,
+            Self::CallSession { .. } | Self::CallInstance { .. } => Route::CallSession,
         }
     }
 
-    /// Handles the request that this was made of.
+    /// Handles the request that this was made of. Its problems are yet to be given an
+    /// [outcome](Problem::with_outcome).
     pub(crate) async fn handle<B>(
         &self,
         app: &App,
@@ -184,26 +236,26 @@ impl<'a> Hot<'a> {
         B: http_body::Body<Data = Bytes>,
         B::Error: std::fmt::Display,
     {
-        let handled = match self {
+        match self {
             Self::RunWasm => original::run_wasm(app, caller, headers, body).await,
             Self::ExecuteModule => original::execute_module(app, caller, headers, body).await,
             Self::Call => call::call(app, caller, headers, body).await,
-            Self::CallFunction { module, function } => match (segment(module), segment(function)) {
-                (Ok(module), Ok(function)) => {
-                    call::call_function(app, caller, &module, &function, headers, body).await
-                }
-                (Err(problem), _) | (_, Err(problem)) => Err(problem),
-            },
-        };
-        handled.map_err(Problem::with_outcome)
+            Self::CallFunction { module, function } => {
+                let (module, function) = (module.decode()?, function.decode()?);
+                call::call_function(app, caller, &module, &function, headers, body).await
+            }
+            Self::CallSession { id } => {
+                let id = id.decode()?;
+                sessions::call::call_session(app, caller, &id, headers, body).await
+            }
+            Self::CallInstance { id, name, function } => {
+                let (id, name, function) = (id.decode()?, name.decode()?, function.decode()?);
+                let callee =
+                    sessions::call::Callee { id: &id, instance: &name, function: &function };
+                sessions::call::call_instance(app, caller, callee, headers, body).await
+            }
+        }
     }
-}
-
-/// Decodes a path segment.
-fn segment(segment: &str) -> Result<Cow<'_, str>, Problem> {
-    percent_decode_str(segment).decode_utf8().map_err(|_| {
-        Problem::invalid_request("a path segment is not UTF-8 once its percent signs are decoded")
-    })
 }
 
 /// All routes, those that [`Hot`] handles included so that other methods are refused rightly.
@@ -227,11 +279,8 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/sessions", post(sessions::create_session))
         .route("/v1/sessions/{id}", get(sessions::get_session).delete(sessions::delete_session))
         .route("/v1/sessions/{id}/instances", post(sessions::instances::create_instance))
-        .route("/v1/sessions/{id}/call", post(sessions::call::call_session))
-        .route(
-            "/v1/sessions/{id}/instances/{name}/functions/{function}",
-            post(sessions::call::call_instance),
-        )
+        .route("/v1/sessions/{id}/call", post(hot))
+        .route("/v1/sessions/{id}/instances/{name}/functions/{function}", post(hot))
         .route(
             "/v1/sessions/{id}/instances/{name}/globals/{global}",
             get(sessions::globals::get_global).put(sessions::globals::put_global),
@@ -276,7 +325,50 @@ async fn wrong_method(request: Request) -> Problem {
 async fn hot(State(app): State<App>, caller: Caller, request: Request) -> Handled {
     let (head, body) = request.into_parts();
     match Hot::of(&head.method, head.uri.path()) {
-        Some(hot) => hot.handle(&app, &caller, &head.headers, body).await,
+        Some(hot) => {
+            let handled = hot.handle(&app, &caller, &head.headers, body).await;
+            handled.map_err(Problem::with_outcome)
+        }
         None => Err(Problem::new(Code::NotFound, "there is nothing at this path")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_paths_call_functions() {
+        fn post(path: &str) -> Option<Hot<'_>> {
+            Hot::of(&Method::POST, path)
+        }
+        let (module, function) = (Segment("m%2Fn"), Segment("f"));
+        let (id, name) = (Segment("id"), Segment("i"));
+        for (path, hot) in [
+            ("/", Hot::RunWasm),
+            ("/execute", Hot::ExecuteModule),
+            ("/v1/call", Hot::Call),
+            ("/v1/modules/m%2Fn/functions/f", Hot::CallFunction { module, function }),
+            ("/v1/sessions/id/call", Hot::CallSession { id }),
+            ("/v1/sessions/id/instances/i/functions/f", Hot::CallInstance { id, name, function }),
+        ] {
+            assert_eq!(post(path), Some(hot), "{path}");
+            assert_eq!(Hot::of(&Method::GET, path), None, "{path}");
+            for other in [format!("{path}/"), format!("{path}/more"), format!("/{path}")] {
+                assert_eq!(post(&other), None, "{other}");
+            }
+        }
+        for path in [
+            "/v1/modules//functions/f",
+            "/v1/modules/m/functions/",
+            "/v1/modules/m/functions/f/batch",
+            "/v1/sessions//call",
+            "/v1/sessions/id/instances//functions/f",
+            "/v1/sessions/id/instances/i/functions",
+            "/v1/sessions/id/instances/i/functions/f/a/b/c",
+            "/v2/call",
+        ] {
+            assert_eq!(post(path), None, "{path}");
+        }
     }
 }

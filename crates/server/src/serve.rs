@@ -192,6 +192,7 @@ impl Service {
         let mut response = match (admitted, hot) {
             (Ok(()), Some(hot)) => {
                 let reply = hot.handle(&self.app, &caller, &head.headers, body).await;
+                let reply = reply.map_err(Problem::with_outcome);
                 reply.unwrap_or_else(Problem::into_reply).map(Either::Left)
             }
             (Ok(()), None) => self.route(origin.is_some(), &caller, from, head, body).await,

@@ -1,11 +1,12 @@
 //! The store of a session, and what is done in it.
 
 mod exports;
+mod rest;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use wasmtime::{Extern, Instance, RootScope, Store, Val};
+use wasmtime::{Extern, Func, Instance, RootScope, Store, Val};
 
 pub use exports::MemoryBounds;
 
@@ -46,6 +47,8 @@ pub(super) struct Live {
     instances: usize,
     memories: usize,
     mappings: Mappings,
+    /// Made when the session [rests](Self::rest) for the first time.
+    leave_stack: Option<Func>,
     /// What of these is counted for instances that are not made: while some are, and after that was
     /// given up.
     unmade: Needs,
@@ -60,8 +63,8 @@ struct Begun {
 impl Live {
     pub(super) fn new(store: Store<State>, limits: SessionLimits, share: &SessionShare) -> Self {
         let (modules, mappings) = (Vec::new(), Mappings::new(share));
-        let unmade = Needs::default();
-        Self { store, limits, modules, instances: 0, memories: 0, mappings, unmade }
+        let (leave_stack, unmade) = (None, Needs::default());
+        Self { store, limits, modules, instances: 0, memories: 0, mappings, leave_stack, unmade }
     }
 
     /// Begins some work in the store.

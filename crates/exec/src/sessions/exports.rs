@@ -82,24 +82,24 @@ impl Exec {
         })
     }
 
-    /// Bytes of an exported memory, up to its end if no length is given. Before they are copied, `room`
-    /// is asked for room for so many, which is given along.
+    /// Bytes of an exported memory, up to its end if no length is given, copied by `copy` if there is
+    /// room for them.
     ///
     /// # Errors
     ///
-    /// When there is no such memory, they are not in it, or there is no room for them.
+    /// When there is no such memory, they are not in it, or `copy` gives nothing.
     pub async fn read_session_memory<R: Send + 'static>(
         &self,
         session: SessionRef<'_>,
         part: MemoryPart<'_>,
         length: Option<u64>,
-        room: impl FnOnce(u64) -> Option<R> + Send + 'static,
-    ) -> Result<(Vec<u8>, R), Error> {
+        copy: impl FnOnce(&[u8]) -> Option<R> + Send + 'static,
+    ) -> Result<R, Error> {
         let used = self.sessions().find(session)?;
         let instance = used.instance(part.instance)?;
         exported_memory(instance.module(), part.memory)?;
         let range = (part.offset, length);
-        let read = used.session().read_memory(&instance, part.memory, range, room);
+        let read = used.session().read_memory(&instance, part.memory, range, copy);
         read.await.map_err(|error| used.explain(error, (0, 0)))
     }
 

@@ -1,4 +1,4 @@
-//! Which sessions there are, who has them, and which have ended why.
+//! Which sessions there are, who has them, which are idle, and which have ended why.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -19,6 +19,10 @@ const REMEMBERED_ENDED: usize = 10_000;
 
 /// How long nobody looks for idle sessions, at least: one may end so much late.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long nobody has to use a session until it gives back what it has for calls only. The first call
+/// after that takes some microseconds more.
+const REST: Duration = Duration::from_secs(1);
 
 /// The sessions of a server. A handle: clones are the same.
 #[derive(Clone, Debug)]
@@ -83,6 +87,8 @@ struct Used {
     /// Requests that are at it.
     now: usize,
     last: Instant,
+    /// Whether nobody has used it since it was told to [rest](Session::rest).
+    rests: bool,
 }
 
 /// One of the places for sessions, given back when it is dropped.
@@ -115,14 +121,23 @@ impl Entry {
         idle_timeout: Duration,
         place: Place,
     ) -> Self {
-        let used = Mutex::new(Used { now: 0, last: Instant::now() });
+        let used = Mutex::new(Used { now: 0, last: Instant::now(), rests: false });
         Self { session, limits, idle_timeout, used, place }
     }
 
-    /// When it ends if nobody uses it until then; `None` while somebody does.
-    fn expires(&self) -> Option<Instant> {
-        let used = lock(&self.used);
-        (used.now == 0).then(|| used.last + self.idle_timeout)
+    /// Lets it rest if nobody has used it for a while. Says when to look again; `None` is that nobody has
+    /// for so long that it ends. Whoever is at it takes its life from the end of that on.
+    fn looked_at(&self, now: Instant) -> Option<Instant> {
+        let mut used = lock(&self.used);
+        let last = if used.now == 0 { used.last } else { now };
+        let expires = last + self.idle_timeout;
+        if expires <= now {
+            return None;
+        }
+        if last + REST <= now && !std::mem::replace(&mut used.rests, true) {
+            self.session.rest();
+        }
+        Some(if used.rests { expires } else { expires.min(last + REST) })
     }
 
     /// Whether somebody else's is asked for.
@@ -277,18 +292,15 @@ impl Table {
         }
     }
 
-    /// Ends what has been idle for too long, and says when the next may be.
+    /// Ends what has been idle for too long, lets rest what has been for a while, and says when to look
+    /// again.
     fn expire(&mut self, now: Instant) -> (Vec<Arc<Entry>>, Option<Instant>) {
         let mut due = Vec::new();
         let mut next: Option<Instant> = None;
         for (id, entry) in &self.sessions {
-            match entry.expires() {
-                Some(expires) if expires <= now => due.push(id.clone()),
-                // Whoever is at it takes its life from the end of that on.
-                expires => {
-                    let expires = expires.unwrap_or(now + entry.idle_timeout);
-                    next = Some(next.map_or(expires, |next| next.min(expires)));
-                }
+            match entry.looked_at(now) {
+                None => due.push(id.clone()),
+                Some(again) => next = Some(next.map_or(again, |next| next.min(again))),
             }
         }
         let ended = due.iter().filter_map(|id| self.end(id, EndReason::Idle, now)).collect();
@@ -316,7 +328,13 @@ async fn sweep(shared: Weak<Shared>, sooner: Arc<Notify>) {
 
 impl InUse {
     fn new(id: String, entry: Arc<Entry>, sessions: Sessions) -> Self {
-        lock(&entry.used).now += 1;
+        let mut used = lock(&entry.used);
+        used.now += 1;
+        if std::mem::replace(&mut used.rests, false) {
+            // It is to be looked at earlier than when it expires.
+            sessions.shared.sooner.notify_one();
+        }
+        drop(used);
         Self { id, entry, sessions }
     }
 
@@ -417,15 +435,46 @@ mod tests {
         assert!(!hides(&SessionOwner::Client(None), &SessionOwner::Client(None)));
     }
 
+    fn engine() -> Arc<wasm_exec_engine::Engine> {
+        let config = wasm_exec_engine::EngineConfig { concurrent_calls: 1, ..Default::default() };
+        let artifacts = wasm_exec_engine::ArtifactStore::in_memory(1 << 20);
+        Arc::new(wasm_exec_engine::Engine::new(config, artifacts).unwrap())
+    }
+
+    #[test]
+    fn a_session_rests_once_nobody_has_used_it_for_a_while() {
+        const IDLE: Duration = Duration::from_secs(60);
+        let (engine, sessions) = (engine(), Sessions::new(SessionSettings::default()));
+        let granted = crate::Limits::default().grant(&Default::default()).unwrap();
+        let limits = wasm_exec_engine::SessionLimits { memory_bytes: 1 << 20, instances: 1 };
+        let place = sessions.reserve(SessionOwner::Client(None), || engine.session_share());
+        let session = engine.session(limits, None).unwrap();
+        let entry = Arc::new(Entry::new(session, granted, IDLE, place.unwrap()));
+        let state = || {
+            let used = lock(&entry.used);
+            (used.last, used.rests)
+        };
+        for _ in 0..2 {
+            let (last, rests) = state();
+            assert!(!rests);
+            assert_eq!(entry.looked_at(last), Some(last + REST));
+            assert_eq!(entry.looked_at(last + REST), Some(last + IDLE));
+            assert!(state().1, "it rests");
+            assert_eq!(entry.looked_at(last + 2 * REST), Some(last + IDLE));
+            assert_eq!(entry.looked_at(last + IDLE), None);
+            let used = InUse::new("id".to_owned(), Arc::clone(&entry), sessions.clone());
+            assert!(!state().1, "it is used");
+            let later = last + 2 * IDLE;
+            assert_eq!(entry.looked_at(later), Some(later + REST));
+            drop(used);
+        }
+    }
+
     #[test]
     fn places_are_counted_for_all_and_for_each_owner() {
         let settings = SessionSettings { sessions: 3, per_client: 2, ..Default::default() };
         let sessions = Sessions::new(settings);
-        let engine = wasm_exec_engine::Engine::new(
-            wasm_exec_engine::EngineConfig { concurrent_calls: 1, ..Default::default() },
-            wasm_exec_engine::ArtifactStore::in_memory(1 << 20),
-        );
-        let engine = engine.unwrap();
+        let engine = engine();
         let owner = |name: &str| SessionOwner::Key(name.to_owned());
         let reserve = |name: &str| sessions.reserve(owner(name), || engine.session_share());
         let (_one, two) = (reserve("a").unwrap(), reserve("a").unwrap());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::sleep;
 use wasm_exec::{Answer, Turn};
@@ -63,10 +64,14 @@ struct Stint {
 }
 
 impl Stint {
-    async fn begin(batch: &Batch) -> Self {
-        // It is never closed.
-        let place = Arc::clone(&batch.places).acquire_owned().await.ok();
-        Self { turn: Turn::default(), took: Duration::ZERO, _place: place }
+    /// Rare, since a stint is of many lines: kept out of a line's future, which is moved.
+    #[cold]
+    fn begin(batch: &Batch) -> BoxFuture<'_, Self> {
+        Box::pin(async move {
+            // It is never closed.
+            let place = Arc::clone(&batch.places).acquire_owned().await.ok();
+            Self { turn: Turn::default(), took: Duration::ZERO, _place: place }
+        })
     }
 
     /// Counts the time that a line took.
@@ -82,7 +87,11 @@ async fn run_line(
     line: &[u8],
     output: &mut Output<'_>,
 ) -> Result<Answer, Problem> {
-    count(batch, stint, output).await?;
+    batch.caller.check()?;
+    if let Err(delay) = batch.caller.take_token() {
+        wait(batch, stint, output, delay).await?;
+    }
+    batch.caller.count_call()?;
     let request = CallFunctionRequest::of_line(line)?;
     let turn = match stint {
         Some(stint) => &mut stint.turn,
@@ -106,24 +115,29 @@ async fn run_line(
     Ok(answer?)
 }
 
-/// Counts a line against the rate and the quota of its caller, and waits where it comes too early. None
-/// is run for a key that is not known any more.
-async fn count(
-    batch: &Batch,
-    stint: &mut Option<Stint>,
-    output: &mut Output<'_>,
-) -> Result<(), Problem> {
-    batch.caller.check()?;
-    while let Err(delay) = batch.caller.take_token() {
-        if delay > MAXIMUM_DELAY {
-            return Err(keys::rate_limited(delay));
+/// Waits for a token of the rate of a line's caller, of which there was none; there is one `delay` later.
+#[cold]
+fn wait<'a>(
+    batch: &'a Batch,
+    stint: &'a mut Option<Stint>,
+    output: &'a mut Output<'_>,
+    mut delay: Duration,
+) -> BoxFuture<'a, Result<(), Problem>> {
+    Box::pin(async move {
+        loop {
+            if delay > MAXIMUM_DELAY {
+                return Err(keys::rate_limited(delay));
+            }
+            *stint = None;
+            output.try_send();
+            sleep(delay).await;
+            batch.caller.check()?;
+            match batch.caller.take_token() {
+                Ok(()) => return Ok(()),
+                Err(longer) => delay = longer,
+            }
         }
-        *stint = None;
-        output.try_send();
-        sleep(delay).await;
-        batch.caller.check()?;
-    }
-    batch.caller.count_call()
+    })
 }
 
 /// What a group answers, on its way.

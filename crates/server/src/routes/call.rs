@@ -1,9 +1,7 @@
 //! Calling functions: `POST /v1/modules/{module}/functions/{function}` and `POST /v1/call`.
 
-use std::io::Write;
-
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -21,6 +19,9 @@ use crate::caller::Caller;
 use crate::negotiation::accepts;
 use crate::problem::{Code, Problem};
 use crate::reply::{self, Handled};
+
+/// Room for an answer besides its results, in bytes, so that it need not grow.
+const TYPICAL_ANSWER: usize = 224;
 
 /// Parameters and limits of a call. All members may be missing, and so may the body.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -329,47 +330,65 @@ pub(crate) fn answered(answer: Answer) -> Handled {
         Ok(results) => results,
         Err(failure) => return Err(failed(failure, answer.module, answer.usage, answer.memory)),
     };
-    let module = answer.module.to_string();
-    let body = CallAnswer::of(&results, answer.memory, answer.usage, &module)?;
-    Ok(reply::json(StatusCode::OK, &body))
+    let mut text = Vec::with_capacity(TYPICAL_ANSWER + results.len());
+    let (rest, module) = ((answer.memory, answer.usage), answer.module.to_string());
+    write_answer(&results, rest, &module, &mut text)?;
+    Ok(reply::content(reply::JSON, text))
 }
 
-impl<'a> CallAnswer<'a> {
-    /// What a call is answered that gave these results, a JSON array.
-    ///
-    /// # Errors
-    ///
-    /// Never, as long as that is what they are.
-    fn of(
-        results: &'a str,
-        memory: Option<Box<RawValue>>,
-        usage: Option<wasm_exec::Usage>,
-        module: &'a str,
-    ) -> Result<Self, Problem> {
-        let results = serde_json::from_str(results)
-            .map_err(|error| Problem::new(Code::Internal, "internal error").because(error))?;
-        Ok(Self { outcome: "ok", results, memory, usage: usage.map(Usage::from), module })
-    }
-}
+/// What a call gave besides results: what was read from memories, and what it used.
+type Rest = (Option<Box<RawValue>>, Option<wasm_exec::Usage>);
 
-/// Appends the answer to a line of a batch whose call gave these results, a JSON array.
+/// Appends what [`CallAnswer`] says of a call that gave these results, a JSON array. Nearly all of it
+/// is JSON already, or has nothing to escape, so looking at it again would cost more than to copy it.
 ///
 /// # Errors
 ///
-/// Never, as long as that is what they are.
+/// Never: numbers can be written.
+fn write_answer(
+    results: &str,
+    (memory, usage): Rest,
+    module: &str,
+    text: &mut Vec<u8>,
+) -> Result<(), Problem> {
+    text.extend_from_slice(br#"{"outcome":"ok","results":"#);
+    text.extend_from_slice(results.as_bytes());
+    if let Some(memory) = memory {
+        text.extend_from_slice(br#","memory":"#);
+        text.extend_from_slice(memory.get().as_bytes());
+    }
+    text.extend_from_slice(br#","usage":"#);
+    write_json(&usage.map(Usage::from), text)?;
+    text.extend_from_slice(br#","module":""#);
+    text.extend_from_slice(module.as_bytes());
+    text.extend_from_slice(br#""}"#);
+    Ok(())
+}
+
+/// Appends the answer to a line of a batch whose call gave these results, a JSON array: what
+/// [`BatchAnswer`] says.
+///
+/// # Errors
+///
+/// Never: numbers can be written.
 pub(crate) fn write_line(
     results: &str,
-    (memory, usage): (Option<Box<RawValue>>, Option<wasm_exec::Usage>),
+    rest: Rest,
     module: &str,
     line: u64,
     text: &mut Vec<u8>,
 ) -> Result<(), Problem> {
-    // What `BatchAnswer` says, but a flattened struct takes twice as long to write.
-    let answer = CallAnswer::of(results, memory, usage, module)?;
-    let written = serde_json::to_writer(&mut *text, &answer).map_err(std::io::Error::from);
+    write_answer(results, rest, module, text)?;
     text.pop();
-    let written = written.and_then(|()| writeln!(text, ",\"line\":{line}}}"));
-    written.map_err(|error| Problem::new(Code::Internal, "internal error").because(error))
+    text.extend_from_slice(br#","line":"#);
+    write_json(&line, text)?;
+    text.extend_from_slice(b"}\n");
+    Ok(())
+}
+
+fn write_json(value: &impl Serialize, text: &mut Vec<u8>) -> Result<(), Problem> {
+    serde_json::to_writer(text, value)
+        .map_err(|error| Problem::new(Code::Internal, "internal error").because(error))
 }
 
 /// Makes a call as its caller may, and counts its time.
@@ -419,4 +438,37 @@ pub(crate) fn failed(
         problem = problem.with_serialized("trap", &Trap::from(trap));
     }
     problem
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn raw(json: &str) -> Box<RawValue> {
+        RawValue::from_string(json.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn answers_are_written_as_they_are_described() {
+        let usage = wasm_exec::Usage {
+            wall: Duration::from_micros(7),
+            fuel: Some(8),
+            memory_bytes: 9,
+            growth_refused: true,
+        };
+        let (results, module) = (raw("[1,\"NaN\"]"), Digest::of(b"").to_string());
+        for (memory, usage) in [(None, None), (Some(raw(r#"{"read":[]}"#)), Some(usage))] {
+            let mut line = Vec::new();
+            let rest = (memory.clone(), usage);
+            write_line(results.get(), rest, &module, 3, &mut line).unwrap();
+            let usage = usage.map(Usage::from);
+            let (results, module) = (&*results, &*module);
+            let answer = CallAnswer { outcome: "ok", results, memory, usage, module };
+            let answer = BatchAnswer { answer, line: 3 };
+            let described = serde_json::to_string(&answer).unwrap() + "\n";
+            assert_eq!(String::from_utf8(line).unwrap(), described);
+        }
+    }
 }

@@ -58,14 +58,13 @@ impl Live {
         instance: Instance,
         name: &str,
         (offset, length): (u64, Option<u64>),
-        room: impl FnOnce(u64) -> Option<R>,
-    ) -> Result<(Vec<u8>, R), SessionError> {
+        copy: impl FnOnce(&[u8]) -> Option<R>,
+    ) -> Result<R, SessionError> {
         let memory = self.memory(instance, name)?;
         let data = memory.data(&self.store);
         let length = length.unwrap_or_else(|| (data.len() as u64).saturating_sub(offset));
         let range = range(offset, length, data.len())?;
-        let room = room(length).ok_or(SessionError::Overloaded)?;
-        Ok((data[range].to_vec(), room))
+        copy(&data[range]).ok_or(SessionError::Overloaded)
     }
 
     pub(in super::super) fn write_memory(

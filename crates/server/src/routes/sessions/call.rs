@@ -1,17 +1,17 @@
 //! Calling functions of a session's instances.
 
-use axum::extract::{Request, State};
+use bytes::Bytes;
+use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use wasm_exec::SessionCall;
 
-use super::request::{Owned, Segments, has_ended, read, read_optional};
+use super::request::{Owned, has_ended, read, read_optional};
 use crate::app::App;
 use crate::body::{self, Strict};
 use crate::caller::Caller;
 use crate::negotiation::accepts;
-use crate::problem::Problem;
 use crate::reply::Handled;
 use crate::routes::call::{CallAnswer, access, answered};
 use crate::routes::memory::MemoryRequest;
@@ -71,6 +71,14 @@ struct SessionCallLimits {
     output_bytes: Option<u64>,
 }
 
+/// A function of an instance, as a path names it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Callee<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) instance: &'a str,
+    pub(crate) function: &'a str,
+}
+
 /// Call a function of an instance
 #[utoipa::path(
     post, path = "/v1/sessions/{id}/instances/{name}/functions/{function}", tag = "sessions",
@@ -82,30 +90,25 @@ struct SessionCallLimits {
     request_body = CallInstance<'static>,
     responses((status = 200, description = "The function's results", body = CallAnswer<'static>)),
 )]
-pub(crate) async fn call_instance(
-    State(app): State<App>,
-    caller: Caller,
-    Segments([id, instance, function]): Segments<3>,
-    request: Request,
-) -> Handled {
-    let (head, body) = request.into_parts();
-    let calling = async {
-        accepts(&head.headers, &["application/json"])?;
-        let body = app.bodies.read(&head.headers, body).await?;
-        let request: CallInstance<'_> = read_optional(&head.headers, &body.bytes)?;
-        let CallInstance { params, memory, limits: SessionCallLimits { timeout_ms, output_bytes } } =
-            &request;
-        let made = SessionCall {
-            instance: &instance,
-            function: &function,
-            params,
-            memory: access(memory)?,
-            timeout_ms: *timeout_ms,
-            output_bytes: *output_bytes,
-        };
-        call(&app, &caller, &id, made).await
-    };
-    calling.await.map_err(Problem::with_outcome)
+pub(crate) async fn call_instance<B>(
+    app: &App,
+    caller: &Caller,
+    callee: Callee<'_>,
+    headers: &HeaderMap,
+    body: B,
+) -> Handled
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: std::fmt::Display,
+{
+    accepts(headers, &["application/json"])?;
+    let body = app.bodies.read(headers, body).await?;
+    let request: CallInstance<'_> = read_optional(headers, &body.bytes)?;
+    let CallInstance { params, memory, limits } = &request;
+    let SessionCallLimits { timeout_ms, output_bytes } = *limits;
+    let (Callee { id, instance, function }, memory) = (callee, access(memory)?);
+    let made = SessionCall { instance, function, params, memory, timeout_ms, output_bytes };
+    call(app, caller, id, made).await
 }
 
 /// Call a function of an instance, whatever it is called
@@ -115,24 +118,25 @@ pub(crate) async fn call_instance(
     request_body = CallSession<'static>,
     responses((status = 200, description = "The function's results", body = CallAnswer<'static>)),
 )]
-pub(crate) async fn call_session(
-    State(app): State<App>,
-    caller: Caller,
-    Segments([id]): Segments<1>,
-    request: Request,
-) -> Handled {
-    let (head, body) = request.into_parts();
-    let calling = async {
-        accepts(&head.headers, &["application/json"])?;
-        let body = app.bodies.read(&head.headers, body).await?;
-        let request: CallSession<'_> = read(&head.headers, &body.bytes)?;
-        let CallSession { instance, function, params, memory, limits } = &request;
-        let SessionCallLimits { timeout_ms, output_bytes } = *limits;
-        let (instance, function, memory) = (&*instance.0, &*function.0, access(memory)?);
-        let made = SessionCall { instance, function, params, memory, timeout_ms, output_bytes };
-        call(&app, &caller, &id, made).await
-    };
-    calling.await.map_err(Problem::with_outcome)
+pub(crate) async fn call_session<B>(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    headers: &HeaderMap,
+    body: B,
+) -> Handled
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: std::fmt::Display,
+{
+    accepts(headers, &["application/json"])?;
+    let body = app.bodies.read(headers, body).await?;
+    let request: CallSession<'_> = read(headers, &body.bytes)?;
+    let CallSession { instance, function, params, memory, limits } = &request;
+    let SessionCallLimits { timeout_ms, output_bytes } = *limits;
+    let (instance, function, memory) = (&*instance.0, &*function.0, access(memory)?);
+    let made = SessionCall { instance, function, params, memory, timeout_ms, output_bytes };
+    call(app, caller, id, made).await
 }
 
 /// Makes a call as its caller may, and counts its time.

@@ -10,6 +10,7 @@ use super::request::{Owned, Query, Segments};
 use crate::app::App;
 use crate::body::{self, ContentType};
 use crate::caller::Caller;
+use crate::mapped;
 use crate::negotiation::accepts;
 use crate::problem::{Code, Problem};
 use crate::reply::{self, Handled};
@@ -136,11 +137,14 @@ async fn get(
     let (offset, length) = (query.number("offset")?.unwrap_or(0), query.number("length")?);
     let owned = Owned::new(caller, place.id);
     let part = MemoryPart { instance: place.instance, memory: place.memory, offset };
-    // Taken before the bytes are copied: many who read at once would have copies of much.
     let answers = app.clone();
-    let room = move |bytes| answers.answers.reserve(bytes);
+    let copy = move |bytes: &[u8]| {
+        // Before they are copied: many who read at once would have copies of much.
+        let room = answers.answers.reserve(bytes.len() as u64)?;
+        Some((mapped::copy(bytes).ok()?, room))
+    };
     let exec = caller.exec(app);
-    let (bytes, room) = exec.read_session_memory(owned.session(), part, length, room).await?;
+    let (bytes, room) = exec.read_session_memory(owned.session(), part, length, copy).await?;
     let mut reply = reply::content(BYTES, bytes);
     reply.extensions_mut().insert(room);
     Ok(reply)
