@@ -58,9 +58,10 @@ impl LivePeers {
         true
     }
 
-    /// All of them, the nearest to `key` first. Each step takes time logarithmic in their number.
+    /// All of them, the nearest to `key` first, as libp2p's Kademlia has it, which hashes keys once more:
+    /// so who is asked for a record is who should know of it. Each step takes time logarithmic in their number.
     pub fn nearest(&self, key: &Key) -> Nearest<'_> {
-        Nearest { key: *key, left: vec![(&self.places, 0)] }
+        Nearest { key: key.hashed(), left: vec![(&self.places, 0)] }
     }
 
     fn find(&self, place: &Key) -> Result<usize, usize> {
