@@ -76,8 +76,13 @@ impl Network<'_> {
         random: &mut StdRng,
     ) -> Option<Found> {
         let candidates = BTreeMap::new();
-        let mut search =
-            Search { network: self, key: *key, candidates, events: BinaryHeap::new(), waiting: 0 };
+        let mut search = Search {
+            network: self,
+            key: key.hashed(),
+            candidates,
+            events: BinaryHeap::new(),
+            waiting: 0,
+        };
         search.add(&self.overlay.closest_known(node, key, K), 1);
         let mut now = Duration::ZERO;
         loop {

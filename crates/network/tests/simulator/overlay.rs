@@ -52,7 +52,7 @@ impl Overlay {
     /// Those of a node's routing table.
     pub(crate) fn closest_known(&self, node: u32, key: &Key, count: usize) -> Vec<u32> {
         let mut known = self.table(node).to_vec();
-        known.sort_by_cached_key(|peer| self.key(*peer).distance(key));
+        known.sort_by_cached_key(|peer| self.key(*peer).distance(&key.hashed()));
         known.truncate(count);
         known
     }
