@@ -225,6 +225,7 @@ async fn a_node_says_how_its_network_is() {
             },
             { "peer_id": OWN, "addresses": [], "rtt_ms": null, "agent": null },
         ],
+        "connections": { "inbound": 1, "outbound": 2, "routable_peers": 3, "banned_peers": 4 },
         "records": { "known": 5, "own": 2, "held": 3 },
         "blobs": { "count": 4, "bytes": 4096 },
         "replication": { "pending": 1, "under_replicated": 6 },
@@ -240,6 +241,10 @@ async fn a_nodes_metrics_show_its_network() {
     let lines: Vec<_> = metrics.text().lines().collect();
     for line in [
         "wasm_exec_network_peers 2",
+        "wasm_exec_network_inbound_connections 1",
+        "wasm_exec_network_outbound_connections 2",
+        "wasm_exec_network_routable_peers 3",
+        "wasm_exec_network_banned_peers 4",
         "wasm_exec_network_known_records 5",
         "wasm_exec_network_own_records 2",
         "wasm_exec_network_held_records 3",
