@@ -30,7 +30,7 @@ use crate::names::{Pins, Trust};
 use crate::network_id::NetworkId;
 use crate::node::{Node, NodeConfig, NodeError, PeerBounds, Transport};
 use crate::rows;
-use crate::shared::{Beginning, Knowledge, Shared, now};
+use crate::shared::{Beginning, Knowledge, Shared};
 use crate::transfer::{Partials, ServeLimits, Server};
 use crate::upkeep;
 
@@ -40,6 +40,12 @@ pub enum NetworkError {
     /// The settings are no good.
     #[error(transparent)]
     Config(#[from] InvalidNetworkConfig),
+    /// What is kept is of another network, whose names it would give away.
+    #[error(
+        "the data directory is of another network: start with that one's --network-key, or with \
+         another directory"
+    )]
+    OtherNetwork,
     /// What it keeps cannot be read or written.
     #[error("the node cannot read what it keeps")]
     Storage(#[from] StorageError),
@@ -76,6 +82,9 @@ impl NetworkBackend {
             None => NetworkId::open(),
         };
         let local = Arc::new(local);
+        if !rows::is_of(&local, &network).await? {
+            return Err(NetworkError::OtherNetwork);
+        }
         let keypair = rows::identity(&local).await?;
         let own = keypair.public().to_peer_id();
         let partials = match partials {
@@ -126,8 +135,8 @@ async fn remembered(
     own: PeerId,
 ) -> Result<Knowledge, StorageError> {
     let mut index = Index::new(IndexLimits::default(), own);
-    for record in rows::records(library.local(), network, now()).await? {
-        index.apply(record, now());
+    for record in rows::records(library.local(), network).await? {
+        index.take_back(record);
     }
     let mut pins = Pins::default();
     for pin in rows::pins(library.local()).await? {
@@ -205,19 +214,18 @@ impl Shared {
             return Ok(());
         };
         let record = self.knowledge().index.of_name(&owner, name).cloned();
-        let known = record.filter(|record| record.record().meaning() == Some(module));
-        match known {
-            Some(record) if owner == self.own => {
-                self.knowledge().repair.held(record.key(), owner);
-            }
-            Some(record) => {
+        match record {
+            Some(record) if record.record().meaning() == Some(module) => {
                 let mut knowledge = self.knowledge();
-                knowledge.held.insert(record.key(), owner, record.record().bytes);
+                if owner != self.own {
+                    knowledge.held.insert(record.key(), owner, record.record().bytes);
+                }
                 knowledge.repair.held(record.key(), owner);
             }
+            // It was deleted, and perhaps taken anew: of an own name, with this node's key elsewhere.
+            Some(_) => self.discard(name).await,
             None if owner == self.own => self.adopt(name, module).await?,
-            // The owner has deleted it, or its record has expired.
-            None => self.discard(name).await,
+            None => tracing::warn!(%name, "what is held for another has no record"),
         }
         Ok(())
     }

@@ -116,8 +116,13 @@ impl Index {
             return Applied::Refused(error.refusal());
         }
         let key = record.key();
-        // What is valid supersedes what has expired, whatever else they say.
-        if self.records.get(&key).is_some_and(|held| held.record().is_expired(now)) {
+        // What is valid supersedes what has expired, whatever else they say; but a version means one
+        // module for as long as anybody remembers.
+        let supersedes = |held: &SignedRecord| {
+            let (held, new) = (held.record(), record.record());
+            held.is_expired(now) && (held.name.version().is_none() || held.module == new.module)
+        };
+        if self.records.get(&key).is_some_and(supersedes) {
             self.remove(&key);
         }
         let Some(held) = self.records.get(&key).cloned() else {
@@ -136,6 +141,14 @@ impl Index {
                 self.forbidden.insert(key, record.hash());
                 Applied::Forbidden(held)
             }
+        }
+    }
+
+    /// Takes back a record that was known when the node ended, also if it has expired since, by this
+    /// node's clock at least.
+    pub(crate) fn take_back(&mut self, record: SignedRecord) {
+        if !self.records.contains_key(&record.key()) && self.has_room_for(&record.record().owner) {
+            self.link(record);
         }
     }
 

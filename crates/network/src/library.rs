@@ -133,6 +133,18 @@ impl Library {
         Ok(spawn_blocking(list).await.unwrap_or(None))
     }
 
+    /// Forgets what a module is made of that has gone.
+    ///
+    /// # Errors
+    ///
+    /// As the storage does.
+    pub(crate) async fn forget_contents(&self, module: Digest) -> Result<(), StorageError> {
+        match stored(self.local.manifest(module).await)? {
+            Some(_) => Ok(()),
+            None => self.local.write(vec![rows::no_contents(&module)]).await,
+        }
+    }
+
     /// Which of these are not on the disk.
     ///
     /// # Errors

@@ -80,10 +80,13 @@ impl Shared {
         {
             return Ok(Some(entry));
         }
-        let meaning = match self.meaning(name).await? {
+        // A label that is this node's is so in all versions.
+        let is_own = name.namespace().is_none()
+            && self.library.resolve(&name.without_version()).await?.is_some();
+        let meaning = match self.meaning(name, is_own).await? {
             Meaning::Unknown if !self.knows_all() => {
                 self.look_up(name).await?;
-                self.meaning(name).await?
+                self.meaning(name, is_own).await?
             }
             meaning => meaning,
         };
@@ -98,20 +101,20 @@ impl Shared {
 
     /// What the known records say that a name means. The first owner that a plain name means stays
     /// it, also after a restart.
-    async fn meaning(&self, name: &Name) -> Result<Meaning, RegistryError> {
+    async fn meaning(&self, name: &Name, is_own: bool) -> Result<Meaning, RegistryError> {
         let (meaning, pin) = {
             let knowledge = self.knowledge();
-            names::meaning(name, &knowledge.index, false, &self.trust, &knowledge.pins, now())
+            names::meaning(name, &knowledge.index, is_own, &self.trust, &knowledge.pins, now())
         };
-        if let Some(pin) = pin {
-            self.library.local().write(vec![rows::pin(&pin)]).await?;
-            if !self.knowledge().pins.pin(pin) {
-                // Another request pinned it to another owner meanwhile.
-                let knowledge = self.knowledge();
-                let (index, pins) = (&knowledge.index, &knowledge.pins);
-                return Ok(names::meaning(name, index, false, &self.trust, pins, now()).0);
-            }
+        let Some(pin) = pin else { return Ok(meaning) };
+        let row = rows::pin(&pin);
+        if !self.knowledge().pins.pin(pin) {
+            // Another request pinned it to another owner meanwhile.
+            let knowledge = self.knowledge();
+            let (index, pins) = (&knowledge.index, &knowledge.pins);
+            return Ok(names::meaning(name, index, is_own, &self.trust, pins, now()).0);
         }
+        self.library.local().write(vec![row]).await?;
         Ok(meaning)
     }
 
@@ -133,7 +136,7 @@ impl Shared {
         // The semaphore is never closed.
         let _place = self.lookups.places.acquire().await;
         match timeout(PATIENCE, self.ask_for(node, key)).await {
-            Ok(Asked { records: 0, answered: 1.., .. }) => self.lookups.remember_absent(key),
+            Ok(Asked { found: false, answered: 1.., .. }) => self.lookups.remember_absent(key),
             Ok(Asked { answered: 0, asked: 1.., .. }) | Err(_) => {
                 return Err(RegistryError::LookupTimeout);
             }
@@ -146,7 +149,8 @@ impl Shared {
     /// all claims of the name have in common.
     fn look_up_key(&self, name: &Name) -> Key {
         let plain = name.without_namespace();
-        match self.trust.owner(name) {
+        let pinned = || self.knowledge().pins.get(plain.label()).copied();
+        match self.trust.owner(name).or_else(pinned) {
             Some(owner) => NameRecord::key_of(&self.network, &owner, &plain),
             None => NameRecord::claim_key(&self.network, &plain),
         }
@@ -154,7 +158,14 @@ impl Shared {
 
     /// Asks the closest peers for records, one more whenever those that were asked are silent.
     async fn ask_for(&self, node: &Node, key: Key) -> Asked {
-        let mut peers = node.closest(key).await.into_iter().take(MAX_ASKED);
+        let mut peers = node.closest(key).await;
+        // In a network without routing, as a LAN may be, those who know are connected.
+        for peer in self.nearest_live(&key) {
+            if !peers.contains(&peer) {
+                peers.push(peer);
+            }
+        }
+        let mut peers = peers.into_iter().take(MAX_ASKED);
         let mut asking = FuturesUnordered::new();
         let mut asked = Asked::default();
         loop {
@@ -167,22 +178,28 @@ impl Shared {
             let Ok(Some((peer, answer))) = timeout(HEDGE, asking.next()).await else { continue };
             let Ok(Response::Records(records)) = answer else { continue };
             asked.answered += 1;
-            asked.records += self.hear_all(&records, peer).await;
-            if asked.records > 0 {
+            self.hear_all(&records, peer).await;
+            if self.knows(&key) {
+                asked.found = true;
                 return asked;
             }
         }
     }
 
-    /// Takes in what a peer knows, and says how much of it was worth something. What is known already
-    /// is not verified again.
-    pub(crate) async fn hear_all(&self, records: &[Bytes], peer: PeerId) -> usize {
-        let mut heard = 0;
+    /// Whether a record is known under this key, or a claim.
+    fn knows(&self, key: &Key) -> bool {
+        let index = &self.knowledge().index;
+        index.get(key).is_some() || index.claims(key).next().is_some()
+    }
+
+    /// Takes in what a peer knows. What is known already is not verified again.
+    pub(crate) async fn hear_all(&self, records: &[Bytes], peer: PeerId) {
         for record in records.iter().take(MAX_RECORDS) {
             let is_known = self.knowledge().index.holds(record);
-            heard += usize::from(is_known || self.hear(record, peer).await.is_ok());
+            if !is_known && let Err(refusal) = self.hear(record, peer).await {
+                tracing::debug!(%peer, ?refusal, "what a peer tells is worth nothing");
+            }
         }
-        heard
     }
 
     /// Has a module on the disk that may be elsewhere: whether it is.
@@ -255,8 +272,7 @@ impl Shared {
 struct Asked {
     asked: usize,
     answered: usize,
-    /// Valid ones.
-    records: usize,
+    found: bool,
 }
 
 /// What a record of another's says, as the registry has it.

@@ -17,7 +17,7 @@ use libp2p::PeerId;
 use wasm_exec_registry::Name;
 
 use crate::index::Index;
-use crate::record::{Seconds, SignedRecord, without_namespace};
+use crate::record::{Seconds, SignedRecord};
 
 pub(crate) use pins::{NewPin, Pins};
 
@@ -90,7 +90,9 @@ pub(crate) fn meaning(
     match name.namespace() {
         Some(_) => {
             let meaning = match trust.owner(name) {
-                Some(owner) if owner == trust.own && own_has => Meaning::Own(local(name)),
+                Some(owner) if owner == trust.own && own_has => {
+                    Meaning::Own(name.without_namespace())
+                }
                 Some(owner) => names.by_owner(&owner, name),
                 None => Meaning::UnknownOwner,
             };
@@ -111,15 +113,7 @@ pub(crate) fn owner_to_write(name: &Name, trust: &Trust) -> Result<Name, NotOurs
         Some(namespace) if trust.owner(name) != Some(trust.own) => {
             Err(NotOurs { owner: namespace.to_owned() })
         }
-        _ => Ok(local(name)),
-    }
-}
-
-/// The name without its namespace.
-fn local(name: &Name) -> Name {
-    match without_namespace(name).parse() {
-        Ok(name) => name,
-        Err(error) => unreachable!("a name without its namespace is a name: {error}"),
+        _ => Ok(name.without_namespace()),
     }
 }
 
@@ -140,15 +134,17 @@ impl<'a> Names<'a> {
         if let Some(pinned) = pins.get(label) {
             return (self.by_owner(pinned, name), None);
         }
-        if pins.is_full() {
-            return (Meaning::Unknown, None);
-        }
         if let Some(owner) = trust.trusted.iter().find(|owner| self.has(owner, label)) {
             let meaning = self.by_owner(owner, name);
             let found = matches!(meaning, Meaning::Record(_));
-            return (meaning, found.then(|| NewPin::new(label, *owner)));
+            let pinned = found && !pins.is_full();
+            return (meaning, pinned.then(|| NewPin::new(label, *owner)));
         }
-        if trust.open { self.claimed(name) } else { (Meaning::Unknown, None) }
+        // What cannot be pinned could change its owner silently.
+        match trust.open && !pins.is_full() {
+            true => self.claimed(name),
+            false => (Meaning::Unknown, None),
+        }
     }
 
     /// What all who claim a name agree on.

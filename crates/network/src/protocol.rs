@@ -27,13 +27,13 @@ pub(crate) const PARTS: usize = 256;
 pub(crate) const MAX_PARTS: usize = 8;
 
 /// The most entries of one part that are told.
-pub(crate) const MAX_ENTRIES: usize = 4096;
+pub(crate) const MAX_ENTRIES: usize = 1024;
 
 /// The most bytes of a request: a full [`Request::Announce`], and some.
 pub(crate) const MAX_REQUEST_BYTES: u64 = 256 << 10;
 
 /// The most bytes of an answer: [`MAX_PARTS`] full parts of 72 bytes an entry, and some.
-pub(crate) const MAX_RESPONSE_BYTES: u64 = 3 << 20;
+pub(crate) const MAX_RESPONSE_BYTES: u64 = 768 << 10;
 
 /// What one node asks another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

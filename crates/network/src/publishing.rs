@@ -183,7 +183,8 @@ impl Shared {
             }
             Ok(Response::Receipt(Receipt::Refused(Refusal::Busy))) | Err(_) => Stored::Failed,
             Ok(answer) => {
-                tracing::debug!(%peer, ?answer, "a peer does not keep a record");
+                let name = record.canonical_name();
+                tracing::info!(%peer, %name, ?answer, "a peer does not keep a copy");
                 Stored::Refused
             }
         };
@@ -272,8 +273,10 @@ impl Shared {
 
     async fn refresh(&self, record: &SignedRecord) -> Result<(), IssueError> {
         let _lock = self.writing.lock(&record.record().name).await;
+        // It may have been deleted meanwhile.
+        let record = self.record(&record.key()).filter(|record| record.record().is_due(now()));
+        let Some(record) = record else { return Ok(()) };
         let next = SignedRecord::sign(&record.record().refreshed(now())?, &self.keypair)?;
-        // It has been deleted meanwhile where it does not hold.
         if matches!(self.learn(&next), Applied::New { .. }) {
             self.library.local().write(vec![rows::record(&next)]).await?;
             self.pass_on(&next, None);

@@ -177,13 +177,7 @@ impl NameRecord {
 ///
 /// [`InvalidName`] only if the owner is not the peer id of an Ed25519 key.
 pub(crate) fn canonical(owner: &PeerId, name: &Name) -> Result<Name, InvalidName> {
-    format!("{owner}:{}", without_namespace(name)).parse()
-}
-
-/// `label[@version]`.
-pub(crate) fn without_namespace(name: &Name) -> &str {
-    let text = name.as_str();
-    name.namespace().map_or(text, |namespace| &text[namespace.len() + 1..])
+    format!("{owner}:{}", name.without_namespace()).parse()
 }
 
 /// Values in JSON as the text that they print.

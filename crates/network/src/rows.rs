@@ -14,10 +14,13 @@ use wasm_exec_registry::{Digest, MAX_PAGE, RedbBackend, Row, StorageError};
 use crate::Key;
 use crate::names::NewPin;
 use crate::network_id::NetworkId;
-use crate::record::{Seconds, SignedRecord};
+use crate::record::SignedRecord;
 
 /// The node's key pair, in libp2p's protobuf encoding.
 const IDENTITY: &[u8] = b"network/identity";
+
+/// The network that this node is of.
+const NETWORK: &[u8] = b"network/id";
 
 /// Record key → the signed record.
 const RECORDS: &[u8] = b"network/record/";
@@ -50,6 +53,15 @@ pub(crate) async fn identity(local: &RedbBackend) -> Result<Keypair, StorageErro
     Ok(keypair)
 }
 
+/// Whether what is kept is of this network. If it is of none yet, it is from here on.
+pub(crate) async fn is_of(local: &RedbBackend, network: &NetworkId) -> Result<bool, StorageError> {
+    if let Some(id) = local.row(NETWORK).await? {
+        return Ok(id == network.as_bytes().as_slice());
+    }
+    local.write(vec![Row::set(NETWORK, network.as_bytes().to_vec())]).await?;
+    Ok(true)
+}
+
 pub(crate) fn record(record: &SignedRecord) -> Row {
     Row::set(joined(RECORDS, record.key().as_bytes()), record.bytes().clone())
 }
@@ -58,15 +70,18 @@ pub(crate) fn no_record(key: &Key) -> Row {
     Row::unset(joined(RECORDS, key.as_bytes()))
 }
 
-/// All records of this network that are valid at this time.
+/// All records of this network that were written, those among them that have expired.
 pub(crate) async fn records(
     local: &RedbBackend,
     network: &NetworkId,
-    now: Seconds,
 ) -> Result<Vec<SignedRecord>, StorageError> {
     let rows = all(local, RECORDS).await?;
-    let verify = |(_, bytes): (Bytes, Bytes)| SignedRecord::verify(&bytes, network, now).ok();
+    let verify = |(_, bytes): (Bytes, Bytes)| SignedRecord::read_back(&bytes, network).ok();
     Ok(rows.into_iter().filter_map(verify).collect())
+}
+
+pub(crate) fn no_contents(module: &Digest) -> Row {
+    Row::unset(joined(CONTENTS, module.as_bytes()))
 }
 
 pub(crate) fn contents(module: &Digest, list: String) -> Row {

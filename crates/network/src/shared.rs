@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use libp2p::PeerId;
 use libp2p::identity::Keypair;
 use tokio::sync::{Notify, mpsc};
-use wasm_exec_registry::{Name, Reference, Row, StorageError};
+use wasm_exec_registry::{DeleteError, Name, Reference, RegistryError, Row, StorageError};
 
 use crate::Key;
 use crate::core::repair::Repair;
@@ -51,7 +52,7 @@ pub(crate) struct Shared {
     generation: AtomicU64,
     began: Instant,
     news: mpsc::Sender<News>,
-    rows: mpsc::Sender<Row>,
+    unwritten: mpsc::Sender<Key>,
 }
 
 /// What is known of the network.
@@ -90,8 +91,8 @@ pub(crate) struct Beginning {
 #[derive(Debug)]
 pub(crate) struct Queues {
     pub(crate) news: mpsc::Receiver<News>,
-    /// Rows whose loss would cost no more than hearing them again.
-    pub(crate) rows: mpsc::Receiver<Row>,
+    /// Keys of records that are to be written.
+    pub(crate) unwritten: mpsc::Receiver<Key>,
 }
 
 impl Entries for Index {
@@ -108,7 +109,7 @@ impl Shared {
     pub(crate) fn new(beginning: Beginning) -> (Arc<Self>, Queues) {
         let Beginning { keypair, network, trust, library, fetching, knowledge } = beginning;
         let (news, news_queue) = mpsc::channel(QUEUE);
-        let (rows, rows_queue) = mpsc::channel(QUEUE);
+        let (unwritten, unwritten_queue) = mpsc::channel(QUEUE);
         let shared = Self {
             own: keypair.public().to_peer_id(),
             keypair,
@@ -124,9 +125,9 @@ impl Shared {
             generation: AtomicU64::new(0),
             began: Instant::now(),
             news,
-            rows,
+            unwritten,
         };
-        (Arc::new(shared), Queues { news: news_queue, rows: rows_queue })
+        (Arc::new(shared), Queues { news: news_queue, unwritten: unwritten_queue })
     }
 
     /// What is known, for as long as nothing is waited for.
@@ -186,12 +187,19 @@ impl Shared {
             .map_err(|invalid| invalid.refusal())?;
         let applied = self.learn(&record);
         match &applied {
-            Applied::New { .. } => {
-                self.pass_on(&record, Some(from));
+            Applied::New { meaning_changed } => {
+                // One that was only issued again spreads when records are compared.
+                if *meaning_changed {
+                    self.pass_on(&record, Some(from));
+                }
+                if record.record().owner == self.own {
+                    let name = record.canonical_name();
+                    tracing::warn!(%name, %from, "a peer has a newer record than its owner, this node");
+                }
                 if record.record().tombstone {
                     self.bury(&record).await;
                 } else {
-                    self.write_soon(rows::record(&record));
+                    self.write_soon(record.key());
                 }
             }
             Applied::Refused(refusal) => return Err(*refusal),
@@ -219,9 +227,9 @@ impl Shared {
         let _ = self.news.try_send(News { record: record.bytes().clone(), from });
     }
 
-    /// Has a row written whose loss would cost no more than hearing it again.
-    fn write_soon(&self, row: Row) {
-        let _ = self.rows.try_send(row);
+    /// Has the record under a key written, whose loss would cost no more than hearing it again.
+    fn write_soon(&self, key: Key) {
+        let _ = self.unwritten.try_send(key);
     }
 
     /// The name that the content of a record is kept under on this disk: without an owner if that is
@@ -246,27 +254,27 @@ impl Shared {
 
     /// Keeps a tombstone, and lets go of what it stands for.
     async fn bury(&self, tombstone: &SignedRecord) {
-        let row = rows::record(tombstone);
-        if self.knowledge().held.contains(&tombstone.key()) {
-            self.let_go(tombstone, vec![row]).await;
-        } else {
-            self.write_soon(row);
-        }
+        self.let_go(tombstone, vec![rows::record(tombstone)]).await;
     }
 
-    /// Lets go of the content of another's record, and writes the rows.
+    /// Lets go of what is kept under the name of a record, and writes the rows.
     pub(crate) async fn let_go(&self, record: &SignedRecord, rows: Vec<Row>) {
         {
             let mut knowledge = self.knowledge();
             knowledge.held.remove(&record.key());
             knowledge.repair.dropped(&record.key());
         }
-        if record.record().owner == self.own {
-            return;
-        }
-        let name = record.canonical_name();
+        let name = self.local_name(record);
         let reference = Reference::Name(name.clone());
-        if let Err(error) = self.library.local().delete_with(reference, rows).await {
+        let local = self.library.local();
+        let dropped = match local.delete_with(reference, rows.clone()).await {
+            // Only the record was here.
+            Err(DeleteError::Registry(RegistryError::UnknownName(_))) => local.write(rows).await,
+            Err(DeleteError::Storage(error)) => Err(error),
+            Ok(()) => self.library.forget_contents(record.record().module).await,
+            Err(error) => Err(io::Error::other(error).into()),
+        };
+        if let Err(error) = dropped {
             tracing::warn!(%error, %name, "what nobody wants any more stays on the disk");
         }
     }

@@ -1,22 +1,25 @@
 //! What a node does by itself: it passes news on, compares what it knows with others, has copies made
 //! where some are missing, and lets its own names not expire.
 
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::pending;
 use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use libp2p::PeerId;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
-use wasm_exec_registry::Row;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use crate::Key;
 use crate::core::repair::Action;
 use crate::core::sync::{Answer, Round};
 use crate::protocol::{MAX_RECORDS, Request, Response};
+use crate::record::Seconds;
 use crate::rows;
 use crate::shared::{News, Queues, Shared, now};
 
@@ -26,52 +29,114 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often records are looked at for those that expire.
 const REFRESHING: Duration = Duration::from_secs(600);
 
+/// How long what has expired is remembered, and its content kept: a clock may be wrong. A week.
+const GRACE: Seconds = 7 * 24 * 60 * 60;
+
 /// How often the addresses of peers are written.
 const REMEMBERING: Duration = Duration::from_secs(60);
+
+/// How long comparing records with one peer may take.
+const ROUND: Duration = Duration::from_secs(30);
 
 /// How many rows share a transaction.
 const ROWS: usize = 512;
 
-/// How many peers are told at once.
-const TOLD_AT_ONCE: usize = 64;
+/// How long a peer is left alone after it was told something, so that a node which passes much on keeps
+/// far within what peers take: ten messages a second, of 128 KiB at most.
+const BETWEEN_NEWS: Duration = Duration::from_millis(100);
+
+/// How many records may wait to be told to one peer.
+const MAX_UNTOLD: usize = 1024;
 
 /// Starts all that; it ends when the set is dropped.
 pub(crate) fn start(shared: &Arc<Shared>, queues: Queues) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(tell(shared.clone(), queues.news));
-    tasks.spawn(write(shared.clone(), queues.rows));
+    tasks.spawn(write(shared.clone(), queues.unwritten));
     tasks.spawn(tend(shared.clone()));
     tasks.spawn(refresh(shared.clone()));
     tasks.spawn(remember(shared.clone()));
     tasks
 }
 
-/// Passes records on to all peers.
+/// Passes records on to all peers, to each as fast as it takes them and this node may speak to it.
 async fn tell(shared: Arc<Shared>, mut queue: mpsc::Receiver<News>) {
+    let mut untold = Untold::default();
+    let mut telling = FuturesUnordered::new();
     let mut news = Vec::new();
-    while queue.recv_many(&mut news, MAX_RECORDS).await > 0 {
-        let news = std::mem::take(&mut news);
-        let Some(node) = shared.node() else { continue };
-        let tellings = shared.live().into_iter().filter_map(|peer| {
-            let of_others = news.iter().filter(|news| news.from != Some(peer));
-            let records: Vec<_> = of_others.map(|news| news.record.clone()).collect();
-            (!records.is_empty()).then(|| node.ask(peer, Request::Announce(records)))
-        });
-        futures_util::stream::iter(tellings)
-            .for_each_concurrent(TOLD_AT_ONCE, async |telling| {
-                if let Err(error) = telling.await {
-                    tracing::debug!(%error, "a peer was not told");
+    loop {
+        tokio::select! {
+            count = queue.recv_many(&mut news, MAX_RECORDS) => {
+                if count == 0 {
+                    return;
                 }
-            })
-            .await;
+                untold.add(&shared.live(), news.drain(..));
+            }
+            Some(peer) = telling.next() => untold.told(&peer),
+        }
+        for (peer, records) in untold.next() {
+            let shared = &shared;
+            telling.push(async move {
+                if let Some(node) = shared.node()
+                    && let Err(error) = node.ask(peer, Request::Announce(records)).await
+                {
+                    tracing::debug!(%peer, %error, "a peer was not told");
+                }
+                sleep(BETWEEN_NEWS).await;
+                peer
+            });
+        }
     }
 }
 
-/// Writes rows that nobody waits for.
-async fn write(shared: Arc<Shared>, mut queue: mpsc::Receiver<Row>) {
-    let mut rows = Vec::new();
-    while queue.recv_many(&mut rows, ROWS).await > 0 {
-        if let Err(error) = shared.library.local().write(std::mem::take(&mut rows)).await {
+/// What peers are still to be told.
+#[derive(Debug, Default)]
+struct Untold {
+    records: HashMap<PeerId, VecDeque<Bytes>>,
+    /// Peers that are being told something.
+    busy: HashSet<PeerId>,
+}
+
+impl Untold {
+    /// What finds no room is told when records are compared.
+    fn add(&mut self, live: &[PeerId], news: impl Iterator<Item = News>) {
+        self.records.retain(|peer, _| live.contains(peer));
+        for News { record, from } in news {
+            for peer in live.iter().filter(|peer| from != Some(**peer)) {
+                let records = self.records.entry(*peer).or_default();
+                if records.len() < MAX_UNTOLD {
+                    records.push_back(record.clone());
+                }
+            }
+        }
+    }
+
+    fn told(&mut self, peer: &PeerId) {
+        self.busy.remove(peer);
+    }
+
+    /// What to tell now, and whom: those that are told nothing yet.
+    fn next(&mut self) -> Vec<(PeerId, Vec<Bytes>)> {
+        let mut next = Vec::new();
+        for (peer, records) in &mut self.records {
+            if !records.is_empty() && self.busy.insert(*peer) {
+                let count = records.len().min(MAX_RECORDS);
+                next.push((*peer, records.drain(..count).collect()));
+            }
+        }
+        next
+    }
+}
+
+/// Writes records that nobody waits for, as they are by then.
+async fn write(shared: Arc<Shared>, mut queue: mpsc::Receiver<Key>) {
+    let mut keys = Vec::new();
+    while queue.recv_many(&mut keys, ROWS).await > 0 {
+        let rows = {
+            let index = &shared.knowledge().index;
+            keys.drain(..).filter_map(|key| index.get(&key).map(rows::record)).collect()
+        };
+        if let Err(error) = shared.library.local().write(rows).await {
             tracing::warn!(%error, "what peers said is not on the disk");
         }
     }
@@ -112,9 +177,9 @@ async fn ended<F: Future<Output = ()>>(futures: &mut FuturesUnordered<F>) {
     }
 }
 
-/// Learns what a peer knows.
+/// Learns what a peer knows, as far as it tells in time.
 async fn compare(shared: &Shared, peer: PeerId) {
-    let complete = ask_all(shared, peer).await;
+    let complete = timeout(ROUND, ask_all(shared, peer)).await.unwrap_or(false);
     let mut knowledge = shared.knowledge();
     knowledge.schedule.ended(&peer);
     if complete && knowledge.repair.live().contains(&peer) {
@@ -143,13 +208,15 @@ async fn ask_all(shared: &Shared, peer: PeerId) -> bool {
                 return false;
             }
         };
-        let index = &shared.knowledge().index;
-        if let Err(error) = round.answered(answer, index, &mut rand::rng()) {
+        let knowledge = shared.knowledge();
+        let taken = round.answered(answer, &knowledge.index, &mut rand::rng());
+        drop(knowledge);
+        if let Err(error) = taken {
             tracing::debug!(%peer, %error, "a peer compares what it should not");
             return false;
         }
     }
-    true
+    round.is_complete()
 }
 
 async fn act(shared: &Shared, action: Action) {
@@ -189,15 +256,12 @@ async fn refresh(shared: Arc<Shared>) {
         shared.refresh_own().await;
         let expired = {
             let mut knowledge = shared.knowledge();
-            let expired = knowledge.index.expire(now());
+            let expired = knowledge.index.expire(now().saturating_sub(GRACE));
             expired.iter().for_each(|record| knowledge.fingerprints.changed(&record.key()));
             expired
         };
         for record in &expired {
             shared.let_go(record, vec![rows::no_record(&record.key())]).await;
-        }
-        if !expired.is_empty() {
-            shared.meanings_changed();
         }
     }
 }

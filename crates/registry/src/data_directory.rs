@@ -8,8 +8,16 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
+
+/// How long a process that has the directory locked may take to be gone.
+const UNTIL_GONE: Duration = Duration::from_secs(1);
+
+/// How long to wait before trying again.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(20);
 
 /// The version of the layout, as the `format` file says it.
 const FORMAT: &str = "1";
@@ -126,6 +134,20 @@ fn create(path: &Path) -> io::Result<()> {
     missing.into_iter().try_for_each(sync_parent)
 }
 
+/// Locks the file, unless another process has it locked and keeps it so: one that was killed may take
+/// a moment to be gone, and so may what it was just about to start.
+fn try_lock(file: &File) -> Result<(), TryLockError> {
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if started.elapsed() < UNTIL_GONE => {
+                thread::sleep(BETWEEN_ATTEMPTS);
+            }
+            locked => return locked,
+        }
+    }
+}
+
 fn lock(directory: &Path) -> Result<File, DataDirectoryError> {
     let path = directory.join("lock");
     let mut file = OpenOptions::new()
@@ -135,7 +157,7 @@ fn lock(directory: &Path) -> Result<File, DataDirectoryError> {
         .truncate(false)
         .open(&path)
         .map_err(failed("open", &path))?;
-    match file.try_lock() {
+    match try_lock(&file) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             return Err(DataDirectoryError::Locked {

@@ -84,7 +84,7 @@ impl Name {
     }
 
     /// The name without its version.
-    pub(crate) fn without_version(&self) -> Self {
+    pub fn without_version(&self) -> Self {
         Self {
             text: self.unversioned().into(),
             label_start: self.label_start,

@@ -71,10 +71,11 @@ fn fingerprint(entries: &impl Entries, part: u8) -> Key {
 }
 
 /// What a node answers when it is asked for these parts: the first entries of each, as many as may
-/// be told. `None` if more parts were asked for than may be.
+/// be told. `None` if more parts were asked for than may be, or not in ascending order.
 pub fn told(entries: &impl Entries, parts: &[u8]) -> Option<Vec<Vec<Entry>>> {
     let tell = |part: &u8| entries.part(*part).take(MAX_ENTRIES).collect();
-    (parts.len() <= MAX_PARTS).then(|| parts.iter().map(tell).collect())
+    let ascend = parts.is_sorted_by(|one, next| one < next);
+    (parts.len() <= MAX_PARTS && ascend).then(|| parts.iter().map(tell).collect())
 }
 
 /// The parts whose fingerprints differ, in their order.

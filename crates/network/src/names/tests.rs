@@ -98,7 +98,7 @@ impl World {
 fn short(canonical: &Name) -> String {
     let text = canonical.to_string();
     let of = (0..=u8::MAX).find(|&of| text.starts_with(&owner(of).to_string())).unwrap();
-    format!("{of}:{}", without_namespace(canonical))
+    format!("{of}:{}", canonical.without_namespace())
 }
 
 /// The name in an owner's namespace.

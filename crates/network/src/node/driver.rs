@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use libp2p::core::transport::ListenerId;
 use libp2p::futures::StreamExt;
 use libp2p::kad::QueryId;
-use libp2p::request_response::OutboundRequestId;
+use libp2p::request_response::{InboundRequestId, OutboundRequestId};
 use libp2p::swarm::{Config, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Stream, Swarm};
 use tokio::sync::{mpsc, oneshot};
@@ -30,7 +30,7 @@ use self::twins::Twins;
 use super::behaviour::{Behaviour, BehaviourEvent, Protocols};
 use super::config::NodeConfig;
 use super::error::{AskError, NodeError, OpenError};
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Place};
 use super::peers::{Members, Peers};
 use super::redial::{Redial, peer_of, without_peer};
 use super::status::Refusals;
@@ -84,6 +84,8 @@ pub(super) struct Driver {
     look_ups: HashMap<QueryId, LookUp>,
     /// Bounded by the places in `ledger`, as are `transfers`.
     answers: JoinSet<Answer>,
+    /// The places of answers that were made and are not taken yet.
+    sending: HashMap<InboundRequestId, Place>,
     transfers: JoinSet<()>,
     /// Whether a round-trip time has changed since the live peers were published.
     measured: bool,
@@ -124,6 +126,7 @@ impl Driver {
             asks_of: HashMap::new(),
             look_ups: HashMap::new(),
             answers: JoinSet::new(),
+            sending: HashMap::new(),
             transfers: JoinSet::new(),
             measured: false,
             explored: (Instant::now(), 0),

@@ -10,8 +10,8 @@ async fn names_outlive_their_owners_and_copies_are_replaced() {
         nodes[0].register(name, name.clone()).await;
     }
     let owner = nodes[0].id();
-    // The owner and two others at once, whoever has copies.
-    nodes.drain(..3);
+    // The owner and another, which may have copies as well; of three copies one is left at least.
+    nodes.drain(..2);
     for node in &nodes {
         for name in &names {
             node.until_loads(&format!("{owner}:{name}"), name.as_bytes()).await;

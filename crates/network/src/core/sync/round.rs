@@ -18,7 +18,7 @@ pub const MAX_ROUND_KEYS: usize = 16_384;
 pub enum Ask {
     /// The fingerprints of all parts.
     Summary,
-    /// The entries of these parts, eight at most.
+    /// The entries of these parts, eight at most, in ascending order.
     Parts(Vec<u8>),
     /// The records under these keys, 64 at most.
     Find(Vec<Key>),
@@ -84,6 +84,12 @@ impl Round {
         self.asked.clone()
     }
 
+    /// Whether, now that there is nothing left to ask, all was asked for that the peer has and this
+    /// node lacks.
+    pub fn is_complete(&self) -> bool {
+        self.begun && self.parts.is_empty() && self.wanted.is_empty()
+    }
+
     fn next(&mut self) -> Option<Ask> {
         if !mem::replace(&mut self.begun, true) {
             return Some(Ask::Summary);
@@ -97,7 +103,11 @@ impl Round {
             return Some(Ask::Find(self.wanted.drain(..count).collect()));
         }
         let count = self.parts.len().min(MAX_PARTS);
-        (count > 0).then(|| Ask::Parts(self.parts.drain(..count).collect()))
+        (count > 0).then(|| {
+            let mut parts: Vec<u8> = self.parts.drain(..count).collect();
+            parts.sort_unstable();
+            Ask::Parts(parts)
+        })
     }
 
     /// Takes the answer to what was asked last. `entries` are those that this node knows of now.

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use libp2p::PeerId;
 use libp2p::request_response::{
-    Event, InboundFailure, Message, OutboundFailure, OutboundRequestId, ResponseChannel,
+    Event, InboundFailure, InboundRequestId, Message, OutboundFailure, OutboundRequestId,
+    ResponseChannel,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinError;
@@ -13,7 +14,7 @@ use tokio::time;
 use super::Driver;
 use crate::node::codec::Arrival;
 use crate::node::error::AskError;
-use crate::node::ledger::Verdict;
+use crate::node::ledger::{Place, Verdict};
 use crate::node::requests::answer_timeout;
 use crate::node::streams::Opened;
 use crate::protocol::{Refusal, Request, Response};
@@ -29,6 +30,9 @@ pub(super) struct Ask {
 
 /// An answer of this node that is to be sent.
 pub(super) struct Answer {
+    id: InboundRequestId,
+    /// Given back once the answer was taken, or nobody is there any more to take it.
+    place: Place,
     channel: ResponseChannel<Response>,
     response: Response,
     late: bool,
@@ -65,8 +69,12 @@ impl Driver {
 
     pub(super) fn on_store_event(&mut self, event: Event<Arrival, Response>) {
         match event {
-            Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
-                self.on_arrival(peer, request, channel);
+            Event::Message {
+                peer,
+                message: Message::Request { request_id, request, channel },
+                ..
+            } => {
+                self.on_arrival(peer, request_id, request, channel);
             }
             Event::Message { message: Message::Response { request_id, response }, .. } => {
                 self.answered(request_id, Ok(response));
@@ -78,17 +86,26 @@ impl Driver {
                 }
                 self.answered(request_id, Err(error));
             }
-            Event::InboundFailure { peer, error, .. } => {
+            Event::InboundFailure { peer, request_id, error, .. } => {
+                self.sending.remove(&request_id);
                 if !matches!(error, InboundFailure::ConnectionClosed) {
                     tracing::debug!(%peer, %error, "an answer was not taken");
                 }
             }
-            Event::ResponseSent { .. } => {}
+            Event::ResponseSent { request_id, .. } => {
+                self.sending.remove(&request_id);
+            }
         }
     }
 
     /// Has a peer's request answered, or refuses it.
-    fn on_arrival(&mut self, peer: PeerId, arrival: Arrival, channel: ResponseChannel<Response>) {
+    fn on_arrival(
+        &mut self,
+        peer: PeerId,
+        id: InboundRequestId,
+        arrival: Arrival,
+        channel: ResponseChannel<Response>,
+    ) {
         let now = Instant::now();
         let Some(request) = arrival.request else {
             self.refusals.malformed += 1;
@@ -96,10 +113,11 @@ impl Driver {
             if self.ledger.charge(peer, price, arrival.bytes, now) == Verdict::Ban {
                 self.ban(peer, now);
             }
-            return self.send(channel, Response::Refused(Refusal::Invalid));
+            self.send(channel, Response::Refused(Refusal::Invalid));
+            return;
         };
         match self.ledger.charge(peer, 1, arrival.bytes, now) {
-            Verdict::Serve => self.answer(peer, request, channel, now),
+            Verdict::Serve => self.answer(peer, id, request, channel, now),
             Verdict::Refuse => {
                 self.refusals.over_rate += 1;
                 self.send(channel, Response::Refused(Refusal::Busy));
@@ -111,38 +129,42 @@ impl Driver {
     fn answer(
         &mut self,
         peer: PeerId,
+        id: InboundRequestId,
         request: Request,
         channel: ResponseChannel<Response>,
         now: Instant,
     ) {
         let Some(place) = self.ledger.request_place(peer, now) else {
             self.refusals.requests += 1;
-            return self.send(channel, Response::Refused(Refusal::Busy));
+            self.send(channel, Response::Refused(Refusal::Busy));
+            return;
         };
         let service = self.service.clone();
         self.answers.spawn(async move {
             let timeout = answer_timeout(&request);
             let answer = time::timeout(timeout, service.answer(peer, request)).await;
-            drop(place);
             let late = answer.is_err();
             let response = answer.unwrap_or(Response::Refused(Refusal::Busy));
-            Answer { channel, response, late }
+            Answer { id, place, channel, response, late }
         });
     }
 
     pub(super) fn on_answer(&mut self, answer: Result<Answer, JoinError>) {
         match answer {
-            Ok(Answer { channel, response, late }) => {
+            Ok(Answer { id, place, channel, response, late }) => {
                 self.refusals.late_answers += u64::from(late);
-                self.send(channel, response);
+                self.sending.insert(id, place);
+                if !self.send(channel, response) {
+                    self.sending.remove(&id);
+                }
             }
             Err(error) => tracing::error!(%error, "answering a request failed"),
         }
     }
 
-    /// Who is not there any more for the answer needs none.
-    fn send(&mut self, channel: ResponseChannel<Response>, response: Response) {
-        let _ = self.swarm.behaviour_mut().store.send_response(channel, response);
+    /// Sends an answer, unless nobody is there any more to take it; says whether somebody is.
+    fn send(&mut self, channel: ResponseChannel<Response>, response: Response) -> bool {
+        self.swarm.behaviour_mut().store.send_response(channel, response).is_ok()
     }
 
     /// Has a transfer stream served, or drops it.
