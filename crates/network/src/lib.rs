@@ -26,6 +26,7 @@ mod record;
 mod rows;
 mod shared;
 mod status;
+mod suspicions;
 mod transfer;
 mod upkeep;
 

@@ -27,6 +27,7 @@ use crate::protocol::{Entry, Refusal};
 use crate::publishing::Writing;
 use crate::record::{Seconds, SignedRecord};
 use crate::rows;
+use crate::suspicions::Suspicions;
 
 /// How many records may wait to be passed on, and how many rows to be written. What finds no room is
 /// left to the next comparison with a peer.
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) fetching: Fetching,
     pub(crate) lookups: Lookups,
     pub(crate) writing: Writing,
+    pub(crate) suspicions: Suspicions,
     /// Told when there may be something to compare or to repair.
     pub(crate) changed: Notify,
     /// Set once, when it has started.
@@ -118,6 +120,7 @@ impl Shared {
             fetching,
             lookups: Lookups::new(),
             writing: Writing::new(),
+            suspicions: Suspicions::default(),
             changed: Notify::new(),
             node: OnceLock::new(),
             knowledge: Mutex::new(knowledge),
@@ -187,6 +190,9 @@ impl Shared {
         let applied = self.learn(&record);
         match &applied {
             Applied::New { .. } => {
+                if record.record().owner == self.own {
+                    self.suspicions.newer();
+                }
                 self.pass_on(&record, Some(from));
                 if record.record().tombstone {
                     self.bury(&record).await;
