@@ -6,6 +6,8 @@
 //! is verified before it is used: records by their owners' signatures, manifests and blobs by their
 //! digests while they arrive.
 
+#[cfg(test)]
+mod adversaries;
 mod backend;
 mod config;
 mod contents;
