@@ -1,11 +1,13 @@
 //! Fetching what is not on the disk: the closure of a module, from whoever has it.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{io, slice};
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use libp2p::{PeerId, Stream};
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 use tokio::time::timeout;
@@ -31,6 +33,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How many peers are asked for one closure.
 const MAX_SOURCES: usize = 16;
+
+/// How many peers are asked for the contents list of a module of which no record tells, and how long
+/// fetching by one such list may take.
+const MAX_UNSTATED: usize = 32;
+const ATTEMPT: Duration = Duration::from_secs(30);
 
 /// How long those are looked for who are closest to a record.
 const LOOK_UP: Duration = Duration::from_millis(2500);
@@ -207,30 +214,77 @@ impl Shared {
     }
 
     async fn fetch_now(&self, wanted: Wanted) -> Result<(), FetchingError> {
-        let Wanted { module, purpose, contents, bytes, name, sources, rows } = wanted;
-        let room = self.fetching.room(purpose);
-        let _lock = room.lock(&module).await;
+        let room = self.fetching.room(wanted.purpose);
+        let _lock = room.lock(&wanted.module).await;
         // The semaphores are never closed.
         let _place = room.fetches.acquire().await;
         let node = self.node().ok_or(FetchingError::Alone)?.clone();
         let partials = self.fetching.partials.clone();
         let fetcher = Fetcher::new(Streams(node), partials, Timing::default());
-        let contents = match self.library.contents(module).await? {
-            Some(contents) => contents,
-            None => self.fetch_contents(&fetcher, module, contents, &sources).await?,
+        let contents = match (self.library.contents(wanted.module).await?, wanted.contents) {
+            (Some(contents), _) => contents,
+            (None, Some(stated)) => {
+                self.fetch_contents(&fetcher, wanted.module, Some(stated), &wanted.sources).await?
+            }
+            (None, None) => return self.fetch_unstated(&fetcher, &wanted).await,
         };
-        if bytes.is_some_and(|bytes| bytes != contents.bytes()) {
+        self.fetch_items(&fetcher, &wanted, &contents).await
+    }
+
+    /// Fetches a module of which nobody has signed what it is made of. Whoever says that it has the
+    /// module may state anything, so one list after the other is tried, in the order in which they
+    /// come.
+    async fn fetch_unstated(
+        &self,
+        fetcher: &Fetcher<Streams>,
+        wanted: &Wanted,
+    ) -> Result<(), FetchingError> {
+        let sources = wanted.sources.iter().take(MAX_UNSTATED);
+        let mut lists: FuturesUnordered<_> = sources
+            .map(|peer| self.fetch_contents(fetcher, wanted.module, None, slice::from_ref(peer)))
+            .collect();
+        let mut tried = Vec::new();
+        let mut failure = FetchError::Unavailable(wanted.module).into();
+        while let Some(list) = lists.next().await {
+            let fetched = match list {
+                Ok(contents) if tried.contains(&contents) => continue,
+                Ok(contents) => {
+                    let fetching = self.fetch_items(fetcher, wanted, &contents);
+                    let fetched = timeout(ATTEMPT, fetching).await;
+                    tried.push(contents);
+                    fetched.unwrap_or(Err(FetchingError::TooSlow))
+                }
+                Err(error) => Err(error),
+            };
+            match fetched {
+                Ok(()) => return Ok(()),
+                Err(error @ FetchingError::Registry(_)) => return Err(error),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    /// Fetches what is listed and is not here, and takes it in.
+    async fn fetch_items(
+        &self,
+        fetcher: &Fetcher<Streams>,
+        wanted: &Wanted,
+        contents: &Contents,
+    ) -> Result<(), FetchingError> {
+        if wanted.bytes.is_some_and(|bytes| bytes != contents.bytes()) {
             return Err(FetchingError::OtherSize);
         }
-        let missing = self.library.missing(&contents).await?;
+        let missing = self.library.missing(contents).await?;
         let kib = missing.iter().map(|item| item.size).sum::<u64>() >> 10;
         let kib = u32::try_from(kib).unwrap_or(u32::MAX).min(LANDING_KIB);
-        let _room = room.landing.acquire_many(kib).await;
+        let _room = self.fetching.room(wanted.purpose).landing.acquire_many(kib).await;
         let mut fetched: HashMap<Digest, Bytes> = HashMap::new();
         for item in missing {
-            fetched.insert(item.sha256, fetcher.item(&item, &sources).await?);
+            fetched.insert(item.sha256, fetcher.item(&item, &wanted.sources).await?);
         }
-        self.library.add(module, &contents, &fetched, name, rows).await?;
+        let (name, rows) = (wanted.name.clone(), wanted.rows.clone());
+        self.library.add(wanted.module, contents, &fetched, name, rows).await?;
         Ok(())
     }
 

@@ -248,9 +248,14 @@ impl Shared {
         }
         // The semaphore is never closed.
         let _place = self.lookups.places.acquire().await;
-        let mut sources = timeout(PATIENCE, node.providers(key)).await.unwrap_or_default();
-        // In a network without routing, as a LAN may be, those who have it are connected.
-        sources.extend(self.nearest_live(&key));
+        // In a network without routing, as a LAN may be, those who have it are connected. They come
+        // first: anybody may be on record as a provider, and crowds are.
+        let mut sources = self.nearest_live(&key);
+        for peer in timeout(PATIENCE, node.providers(key)).await.unwrap_or_default() {
+            if !sources.contains(&peer) {
+                sources.push(peer);
+            }
+        }
         match self.fetch(Wanted::unnamed(module, sources)).await {
             Ok(()) => return Ok(true),
             Err(FetchingError::Registry(error)) => return Err(error),
