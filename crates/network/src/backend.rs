@@ -76,6 +76,16 @@ impl NetworkBackend {
         partials: Option<PathBuf>,
         config: NetworkConfig,
     ) -> Result<Self, NetworkError> {
+        Self::open_with(local, partials, config, PeerBounds::default()).await
+    }
+
+    /// The same, with other bounds for peers.
+    pub(crate) async fn open_with(
+        local: RedbBackend,
+        partials: Option<PathBuf>,
+        config: NetworkConfig,
+        bounds: PeerBounds,
+    ) -> Result<Self, NetworkError> {
         let setup = config.parse()?;
         let network = match &config.secret {
             Some(secret) => NetworkId::private(secret),
@@ -105,8 +115,8 @@ impl NetworkBackend {
         let content = Server::new(library, ServeLimits::default());
         let exchange = Arc::new(Exchange::new(&shared, content));
         let known = rows::peers(shared.library.local()).await?;
-        let node =
-            Node::start(node_config(config, setup, keypair, network, known), exchange).await?;
+        let config = NodeConfig { bounds, ..node_config(config, setup, keypair, network, known) };
+        let node = Node::start(config, exchange).await?;
         shared.connect(node.clone());
         let upkeep = upkeep::start(&shared, queues);
         Ok(Self { shared, node, _upkeep: upkeep })
@@ -120,6 +130,12 @@ impl NetworkBackend {
     /// Where it listens: multiaddresses that end in its peer id, as another node takes them.
     pub fn addresses(&self) -> Vec<String> {
         self.node.status().addresses.iter().map(ToString::to_string).collect()
+    }
+
+    /// What its parts share.
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Leaves the network in good order.

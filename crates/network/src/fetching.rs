@@ -1,11 +1,13 @@
 //! Fetching what is not on the disk: the closure of a module, from whoever has it.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{io, slice};
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use libp2p::{PeerId, Stream};
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 use tokio::time::timeout;
@@ -19,12 +21,12 @@ use crate::rows;
 use crate::shared::Shared;
 use crate::transfer::{Fault, FetchError, Fetcher, Partials, Peers, Stated, Timing};
 
-/// How many closures are fetched at once.
+/// How many closures are fetched at once for one [`Purpose`].
 const FETCHES: usize = 16;
 
 /// How much of closures is in memory at once, from an item's last byte to the commit, in KiB, since a
-/// semaphore counts no further: 256 MiB.
-const LANDING_KIB: u32 = 256 << 10;
+/// semaphore counts no further: 128 MiB for each [`Purpose`].
+const LANDING_KIB: u32 = 128 << 10;
 
 /// How long one closure may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -32,23 +34,49 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How many peers are asked for one closure.
 const MAX_SOURCES: usize = 16;
 
+/// How many peers are asked for the contents list of a module of which no record tells, and how long
+/// fetching by one such list may take.
+const MAX_UNSTATED: usize = 32;
+const ATTEMPT: Duration = Duration::from_secs(30);
+
+/// How long those are looked for who are closest to a record.
+const LOOK_UP: Duration = Duration::from_millis(2500);
+
 /// Locks of closures that are fetched: one for each first byte of a digest.
 const LOCKS: usize = 256;
 
 /// Bounds of fetching, and where what is fetched is put together.
 #[derive(Debug)]
 pub(crate) struct Fetching {
+    partials: Partials,
+    called: Room,
+    asked: Room,
+}
+
+/// What fetches for one purpose may take together. Those who ask this node to hold something may be
+/// as slow with it as they like, so what is called here has room of its own.
+#[derive(Debug)]
+struct Room {
     fetches: Semaphore,
     landing: Semaphore,
-    partials: Partials,
     /// Of two that want the same module, the second finds it on the disk.
     locks: Vec<Arc<Mutex<()>>>,
+}
+
+/// What a closure is fetched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// It is called here.
+    Called,
+    /// Another node asks to have it held.
+    Asked,
 }
 
 /// What is to be fetched.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     pub(crate) module: Digest,
+    pub(crate) purpose: Purpose,
     /// What its owner signed that it is made of; `None` if all that is known is the module's digest.
     pub(crate) contents: Option<ContentsId>,
     /// The sum of its sizes, likewise.
@@ -64,7 +92,8 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// A module of which only its digest is known.
     pub(crate) fn unnamed(module: Digest, sources: Vec<PeerId>) -> Self {
-        Self { module, contents: None, bytes: None, name: None, sources, rows: Vec::new() }
+        let (purpose, rows) = (Purpose::Called, Vec::new());
+        Self { module, purpose, contents: None, bytes: None, name: None, sources, rows }
     }
 }
 
@@ -102,10 +131,22 @@ impl From<StorageError> for FetchingError {
 
 impl Fetching {
     pub(crate) fn new(partials: Partials) -> Self {
+        Self { partials, called: Room::new(), asked: Room::new() }
+    }
+
+    fn room(&self, purpose: Purpose) -> &Room {
+        match purpose {
+            Purpose::Called => &self.called,
+            Purpose::Asked => &self.asked,
+        }
+    }
+}
+
+impl Room {
+    fn new() -> Self {
         Self {
             fetches: Semaphore::new(FETCHES),
             landing: Semaphore::new(LANDING_KIB as usize),
-            partials,
             locks: (0..LOCKS).map(|_| Arc::default()).collect(),
         }
     }
@@ -117,8 +158,8 @@ impl Fetching {
 }
 
 impl Shared {
-    /// Has the content of a record on the disk, with the record, under its name; asks `first` before
-    /// others where it is not.
+    /// Has the content of a record on the disk, with the record, under its name. `first` is the peer
+    /// that wants it held, if one does, and is asked for the content before others.
     ///
     /// # Errors
     ///
@@ -138,15 +179,22 @@ impl Shared {
             // The name was deleted and taken anew, and only the latter was heard.
             self.let_go(record, Vec::new()).await;
         }
-        self.fetch(Wanted {
+        let wanted = Wanted {
             module: stated.module,
+            purpose: if first.is_some() { Purpose::Asked } else { Purpose::Called },
             contents: Some(stated.contents),
             bytes: Some(stated.bytes),
             name: Some(name.clone()),
             sources: self.sources(record, first),
             rows: vec![row],
-        })
-        .await?;
+        };
+        match self.fetch(wanted.clone()).await {
+            Err(FetchingError::Fetch(FetchError::Unavailable(_))) if first.is_none() => {
+                let sources = self.far_sources(record, &wanted.sources).await;
+                self.fetch(Wanted { sources, ..wanted }).await?;
+            }
+            fetched => fetched?,
+        }
         let mut knowledge = self.knowledge();
         if stated.owner != self.own {
             knowledge.held.insert(record.key(), stated.owner, stated.bytes);
@@ -166,29 +214,77 @@ impl Shared {
     }
 
     async fn fetch_now(&self, wanted: Wanted) -> Result<(), FetchingError> {
-        let Wanted { module, contents, bytes, name, sources, rows } = wanted;
-        let _lock = self.fetching.lock(&module).await;
+        let room = self.fetching.room(wanted.purpose);
+        let _lock = room.lock(&wanted.module).await;
         // The semaphores are never closed.
-        let _place = self.fetching.fetches.acquire().await;
+        let _place = room.fetches.acquire().await;
         let node = self.node().ok_or(FetchingError::Alone)?.clone();
         let partials = self.fetching.partials.clone();
         let fetcher = Fetcher::new(Streams(node), partials, Timing::default());
-        let contents = match self.library.contents(module).await? {
-            Some(contents) => contents,
-            None => self.fetch_contents(&fetcher, module, contents, &sources).await?,
+        let contents = match (self.library.contents(wanted.module).await?, wanted.contents) {
+            (Some(contents), _) => contents,
+            (None, Some(stated)) => {
+                self.fetch_contents(&fetcher, wanted.module, Some(stated), &wanted.sources).await?
+            }
+            (None, None) => return self.fetch_unstated(&fetcher, &wanted).await,
         };
-        if bytes.is_some_and(|bytes| bytes != contents.bytes()) {
+        self.fetch_items(&fetcher, &wanted, &contents).await
+    }
+
+    /// Fetches a module of which nobody has signed what it is made of. Whoever says that it has the
+    /// module may state anything, so one list after the other is tried, in the order in which they
+    /// come.
+    async fn fetch_unstated(
+        &self,
+        fetcher: &Fetcher<Streams>,
+        wanted: &Wanted,
+    ) -> Result<(), FetchingError> {
+        let sources = wanted.sources.iter().take(MAX_UNSTATED);
+        let mut lists: FuturesUnordered<_> = sources
+            .map(|peer| self.fetch_contents(fetcher, wanted.module, None, slice::from_ref(peer)))
+            .collect();
+        let mut tried = Vec::new();
+        let mut failure = FetchError::Unavailable(wanted.module).into();
+        while let Some(list) = lists.next().await {
+            let fetched = match list {
+                Ok(contents) if tried.contains(&contents) => continue,
+                Ok(contents) => {
+                    let fetching = self.fetch_items(fetcher, wanted, &contents);
+                    let fetched = timeout(ATTEMPT, fetching).await;
+                    tried.push(contents);
+                    fetched.unwrap_or(Err(FetchingError::TooSlow))
+                }
+                Err(error) => Err(error),
+            };
+            match fetched {
+                Ok(()) => return Ok(()),
+                Err(error @ FetchingError::Registry(_)) => return Err(error),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    /// Fetches what is listed and is not here, and takes it in.
+    async fn fetch_items(
+        &self,
+        fetcher: &Fetcher<Streams>,
+        wanted: &Wanted,
+        contents: &Contents,
+    ) -> Result<(), FetchingError> {
+        if wanted.bytes.is_some_and(|bytes| bytes != contents.bytes()) {
             return Err(FetchingError::OtherSize);
         }
-        let missing = self.library.missing(&contents).await?;
+        let missing = self.library.missing(contents).await?;
         let kib = missing.iter().map(|item| item.size).sum::<u64>() >> 10;
         let kib = u32::try_from(kib).unwrap_or(u32::MAX).min(LANDING_KIB);
-        let _room = self.fetching.landing.acquire_many(kib).await;
+        let _room = self.fetching.room(wanted.purpose).landing.acquire_many(kib).await;
         let mut fetched: HashMap<Digest, Bytes> = HashMap::new();
         for item in missing {
-            fetched.insert(item.sha256, fetcher.item(&item, &sources).await?);
+            fetched.insert(item.sha256, fetcher.item(&item, &wanted.sources).await?);
         }
-        self.library.add(module, &contents, &fetched, name, rows).await?;
+        let (name, rows) = (wanted.name.clone(), wanted.rows.clone());
+        self.library.add(wanted.module, contents, &fetched, name, rows).await?;
         Ok(())
     }
 
@@ -221,6 +317,16 @@ impl Shared {
             }
         }
         sources
+    }
+
+    /// Who else may have it, of those who are not connected: in a network that is larger than what a
+    /// node is connected to, the owner and whoever is closest may be none of its peers.
+    async fn far_sources(&self, record: &SignedRecord, near: &[PeerId]) -> Vec<PeerId> {
+        let Some(node) = self.node() else { return Vec::new() };
+        let closest = timeout(LOOK_UP, node.closest(record.key())).await.unwrap_or_default();
+        let all = [record.record().owner].into_iter().chain(closest);
+        let far = all.filter(|peer| *peer != self.own && !near.contains(peer));
+        far.take(MAX_SOURCES).collect()
     }
 }
 

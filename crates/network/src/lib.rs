@@ -6,6 +6,8 @@
 //! is verified before it is used: records by their owners' signatures, manifests and blobs by their
 //! digests while they arrive.
 
+#[cfg(test)]
+mod adversaries;
 mod backend;
 mod config;
 mod contents;
@@ -26,6 +28,7 @@ mod record;
 mod rows;
 mod shared;
 mod status;
+mod suspicions;
 mod transfer;
 mod upkeep;
 

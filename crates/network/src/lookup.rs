@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use libp2p::PeerId;
+use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use wasm_exec_registry::{Digest, Entry, Name, RegistryError};
@@ -39,16 +40,26 @@ const ABSENCE: Duration = Duration::from_secs(10);
 /// How much that nobody has is remembered.
 const MAX_ABSENT: usize = 4096;
 
+/// Of how many modules it is remembered which record they were asked for by.
+const MAX_MEANT: usize = 4096;
+
 /// Bounds of asking the network.
 #[derive(Debug)]
 pub(crate) struct Lookups {
     places: Semaphore,
     absent: Mutex<HashMap<Key, Instant>>,
+    /// By modules, the record that a name was found to mean it by, last. Others may state anything of
+    /// the same module, and whoever calls the name is to be served by what its owner states.
+    meant: Cache<Digest, Key>,
 }
 
 impl Lookups {
     pub(crate) fn new() -> Self {
-        Self { places: Semaphore::new(LOOKUPS), absent: Mutex::default() }
+        Self {
+            places: Semaphore::new(LOOKUPS),
+            absent: Mutex::default(),
+            meant: Cache::new(MAX_MEANT),
+        }
     }
 
     fn is_absent(&self, key: &Key) -> bool {
@@ -91,7 +102,10 @@ impl Shared {
             meaning => meaning,
         };
         match meaning {
-            Meaning::Record(record) => Ok(Some(entry(&record))),
+            Meaning::Record(record) => {
+                self.lookups.meant.insert(record.record().module, record.key());
+                Ok(Some(entry(&record)))
+            }
             Meaning::Conflict(owners) => {
                 Err(RegistryError::NameConflict { name: name.clone(), owners })
             }
@@ -208,8 +222,7 @@ impl Shared {
     ///
     /// As the storage does.
     pub(crate) async fn obtain(&self, module: Digest) -> Result<bool, RegistryError> {
-        let records: Vec<SignedRecord> =
-            self.knowledge().index.by_module(&module).take(MAX_ASKED).cloned().collect();
+        let records = self.records_of(&module);
         for record in &records {
             match self.fetch_record(record, None).await {
                 Ok(()) => return Ok(true),
@@ -230,6 +243,17 @@ impl Shared {
         }
     }
 
+    /// Records that say what a module is made of, the one first that a name was found to mean it by.
+    fn records_of(&self, module: &Digest) -> Vec<SignedRecord> {
+        let meant = self.lookups.meant.get(module);
+        let knowledge = self.knowledge();
+        let meant = meant.and_then(|key| knowledge.index.get(&key));
+        let meant = meant.filter(|record| record.record().meaning() == Some(*module));
+        let others = knowledge.index.by_module(module);
+        let others = others.filter(|record| meant.is_none_or(|meant| meant.key() != record.key()));
+        meant.into_iter().chain(others).take(MAX_ASKED).cloned().collect()
+    }
+
     /// The same of what no record tells of.
     async fn obtain_unnamed(&self, module: Digest) -> Result<bool, RegistryError> {
         let key = Key::from_bytes(*module.as_bytes());
@@ -241,9 +265,14 @@ impl Shared {
         }
         // The semaphore is never closed.
         let _place = self.lookups.places.acquire().await;
-        let mut sources = timeout(PATIENCE, node.providers(key)).await.unwrap_or_default();
-        // In a network without routing, as a LAN may be, those who have it are connected.
-        sources.extend(self.nearest_live(&key));
+        // In a network without routing, as a LAN may be, those who have it are connected. They come
+        // first: anybody may be on record as a provider, and crowds are.
+        let mut sources = self.nearest_live(&key);
+        for peer in timeout(PATIENCE, node.providers(key)).await.unwrap_or_default() {
+            if !sources.contains(&peer) {
+                sources.push(peer);
+            }
+        }
         match self.fetch(Wanted::unnamed(module, sources)).await {
             Ok(()) => return Ok(true),
             Err(FetchingError::Registry(error)) => return Err(error),

@@ -177,9 +177,19 @@ impl Shared {
             Ok(Response::Receipt(Receipt::Newer(newer))) => {
                 // Of an own name, somebody else has this node's key, or this disk is an old copy.
                 match self.hear(&newer, peer).await {
-                    Ok((_, Applied::New { .. } | Applied::Same)) => Stored::Yes,
+                    Ok((newer, Applied::New { .. } | Applied::Same))
+                        if newer.key() == record.key() && newer.hash() != record.hash() =>
+                    {
+                        Stored::Yes
+                    }
                     _ => Stored::Refused,
                 }
+            }
+            Ok(Response::Receipt(Receipt::Refused(Refusal::OutOfTime))) => {
+                if record.record().owner == self.own {
+                    self.suspicions.out_of_time();
+                }
+                Stored::Refused
             }
             Ok(Response::Receipt(Receipt::Refused(Refusal::Busy))) | Err(_) => Stored::Failed,
             Ok(answer) => {

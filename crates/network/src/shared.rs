@@ -28,6 +28,7 @@ use crate::protocol::{Entry, Refusal};
 use crate::publishing::Writing;
 use crate::record::{Seconds, SignedRecord};
 use crate::rows;
+use crate::suspicions::Suspicions;
 
 /// How many records may wait to be passed on, and how many rows to be written. What finds no room is
 /// left to the next comparison with a peer.
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) fetching: Fetching,
     pub(crate) lookups: Lookups,
     pub(crate) writing: Writing,
+    pub(crate) suspicions: Suspicions,
     /// Told when there may be something to compare or to repair.
     pub(crate) changed: Notify,
     /// Set once, when it has started.
@@ -119,6 +121,7 @@ impl Shared {
             fetching,
             lookups: Lookups::new(),
             writing: Writing::new(),
+            suspicions: Suspicions::default(),
             changed: Notify::new(),
             node: OnceLock::new(),
             knowledge: Mutex::new(knowledge),
@@ -188,13 +191,12 @@ impl Shared {
         let applied = self.learn(&record);
         match &applied {
             Applied::New { meaning_changed } => {
+                if record.record().owner == self.own {
+                    self.suspicions.newer();
+                }
                 // One that was only issued again spreads when records are compared.
                 if *meaning_changed {
                     self.pass_on(&record, Some(from));
-                }
-                if record.record().owner == self.own {
-                    let name = record.canonical_name();
-                    tracing::warn!(%name, %from, "a peer has a newer record than its owner, this node");
                 }
                 if record.record().tombstone {
                     self.bury(&record).await;

@@ -68,7 +68,7 @@ impl Shared {
                 received_bytes: status.received_bytes,
                 sent_bytes: status.sent_bytes,
             },
-            refused: refused(&status),
+            refused: refused(&status).into_iter().chain(self.suspicions.counts()).collect(),
         }
     }
 }

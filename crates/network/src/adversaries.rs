@@ -1,0 +1,9 @@
+//! Networks under attack: honest nodes, and others that say what they want.
+
+mod comparing;
+mod content;
+mod crowds;
+mod records;
+mod rooms;
+mod selves;
+mod support;
