@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) writing: Writing,
     /// Told when there may be something to compare or to repair.
     pub(crate) changed: Notify,
+    /// Told when other peers are connected than before, or elsewhere.
+    pub(crate) peers_changed: Notify,
     /// Set once, when it has started.
     node: OnceLock<Node>,
     knowledge: Mutex<Knowledge>,
@@ -119,6 +121,7 @@ impl Shared {
             lookups: Lookups::new(),
             writing: Writing::new(),
             changed: Notify::new(),
+            peers_changed: Notify::new(),
             node: OnceLock::new(),
             knowledge: Mutex::new(knowledge),
             generation: AtomicU64::new(0),
