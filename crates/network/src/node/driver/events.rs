@@ -133,18 +133,11 @@ impl Driver {
         let _ = self.swarm.disconnect_peer_id(peer);
     }
 
-    /// A connection on which no ping is answered leads nowhere.
+    /// Pings that fail are not acted upon, but that none succeeds.
     fn on_ping(&mut self, event: ping::Event) {
-        match event.result {
-            Ok(rtt) => {
-                self.members.measured(event.peer, rtt);
-                self.measured = true;
-            }
-            Err(ping::Failure::Timeout) => {
-                tracing::debug!(peer = %event.peer, "no answer to a ping");
-                self.swarm.close_connection(event.connection);
-            }
-            Err(ping::Failure::Unsupported | ping::Failure::Other { .. }) => {}
+        if let Ok(rtt) = event.result {
+            self.members.measured(event.peer, event.connection, rtt, Instant::now());
+            self.measured = true;
         }
     }
 
