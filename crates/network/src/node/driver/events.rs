@@ -165,7 +165,7 @@ impl Driver {
         let is_own = own.cloned().map(without_peer).any(|own| own == address);
         self.twins.dialled(is_own);
         if is_own {
-            self.redial.is_ourself(connection);
+            self.redial.is_ourself(connection, &address);
         }
     }
 
