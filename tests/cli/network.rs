@@ -1,5 +1,13 @@
 //! The server as a node of a peer-to-peer network: its settings, what it says, and `peers`.
 
+mod calling;
+mod claims;
+#[cfg(target_os = "linux")]
+mod lan;
+mod node;
+mod private;
+mod restarts;
+
 use tempfile::tempdir;
 
 use crate::support::{Server, Test};
@@ -44,6 +52,7 @@ fn a_server_that_is_no_node_has_no_peers() {
     let directory = tempdir().unwrap();
     let server = Server::start(directory.path(), "-p 0 --listen 127.0.0.1 -m --p2p=false");
     assert!(!server.line.contains("node") && !server.line.contains("join"), "{}", server.line);
+    node::get(&server, "/v1/network").problem(404, "not-found");
     Test::new(&format!("peers --url http://{}", server.address()))
         .status(1)
         .stdout("")
@@ -147,6 +156,14 @@ fn a_node_takes_its_networks_key_from_a_file() {
 fn what_is_no_address_and_nobodys_id_is_refused_at_the_start() {
     for (flags, message) in [
         ("--p2p-listen 0.0.0.0:4001", "error: \"0.0.0.0:4001\" is not a multiaddress"),
+        (
+            "--p2p-listen /ip4/192.0.2.7/tcp/0",
+            "error: the node cannot reach the network: cannot listen at /ip4/192.0.2.7/tcp/0",
+        ),
+        (
+            "--peer /ip4/192.0.2.7/tcp/4001/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N",
+            "does not name a node: its peer id is not that of an Ed25519 key",
+        ),
         ("--peer example.org", "error: \"example.org\" is not a multiaddress"),
         ("--trust alice", "error: \"alice\" is not the peer id of an Ed25519 key"),
         (&format!("--trust a:b={ALICE}"), "error: \"a:b\" cannot be the name of an owner"),

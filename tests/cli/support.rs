@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// How long anything may take before it is taken for hanging.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until a file has a text in it.
 #[track_caller]
@@ -163,7 +163,7 @@ impl Server {
     }
 
     /// Waits until a server says that it is ready; `None` if it ends instead.
-    fn ready(mut child: Child) -> Option<Self> {
+    pub(crate) fn ready(mut child: Child) -> Option<Self> {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let server = Self { child, line };
@@ -200,7 +200,8 @@ impl Server {
         self.answer(&format!("PUT {path}"), &head, wat)
     }
 
-    fn answer(&self, request: &str, head: &str, body: &str) -> String {
+    /// The answer to a request with a body, such as `POST /register`, and lines of its head.
+    pub(crate) fn answer(&self, request: &str, head: &str, body: &str) -> String {
         let mut stream = self.connect().unwrap();
         let host = self.address();
         let line = format!("{request} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");

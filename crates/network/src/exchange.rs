@@ -157,6 +157,7 @@ impl Service for Exchange {
         let Some(shared) = self.shared.upgrade() else { return };
         shared.knowledge().meet(shared.own, peers.iter().map(|peer| peer.id).collect());
         shared.changed.notify_one();
+        shared.peers_changed.notify_one();
     }
 }
 

@@ -108,16 +108,26 @@ pub(crate) async fn pins(local: &RedbBackend) -> Result<Vec<NewPin>, StorageErro
     Ok(all(local, PINS).await?.into_iter().filter_map(read).collect())
 }
 
-pub(crate) fn peer(peer: &PeerId, addresses: &[Multiaddr]) -> Row {
+/// Writes down where peers are. Of those that were written before, as many stay as there is room for.
+pub(crate) async fn remember_peers(
+    local: &RedbBackend,
+    peers: &[(PeerId, Vec<Multiaddr>)],
+) -> Result<(), StorageError> {
+    let peers = &peers[..peers.len().min(MAX_PEERS)];
+    let mut rows: Vec<_> = peers.iter().map(|(id, addresses)| peer(id, addresses)).collect();
+    let is_written = |key: &Bytes| peers.iter().any(|(id, _)| key[PEERS.len()..] == id.to_bytes());
+    let before = all(local, PEERS).await?;
+    let others = before.into_iter().map(|(key, _)| key).filter(|key| !is_written(key));
+    rows.extend(others.skip(MAX_PEERS - peers.len()).map(Row::unset));
+    local.write(rows).await
+}
+
+fn peer(peer: &PeerId, addresses: &[Multiaddr]) -> Row {
     let addresses: Vec<_> = addresses.iter().take(MAX_ADDRESSES).map(ToString::to_string).collect();
     Row::set(joined(PEERS, &peer.to_bytes()), addresses.join("\n"))
 }
 
-fn no_peer(peer: &PeerId) -> Row {
-    Row::unset(joined(PEERS, &peer.to_bytes()))
-}
-
-/// Peers that there were, and where: [`MAX_PEERS`] at most. If there are more, the others are forgotten.
+/// Peers that there were, and where: [`MAX_PEERS`] at most.
 pub(crate) async fn peers(
     local: &RedbBackend,
 ) -> Result<Vec<(PeerId, Vec<Multiaddr>)>, StorageError> {
@@ -127,12 +137,7 @@ pub(crate) async fn peers(
         let addresses = text.lines().take(MAX_ADDRESSES).filter_map(|line| line.parse().ok());
         Some((peer, addresses.collect()))
     };
-    let mut peers: Vec<_> = all(local, PEERS).await?.into_iter().filter_map(read).collect();
-    if peers.len() > MAX_PEERS {
-        let surplus = peers.split_off(MAX_PEERS);
-        local.write(surplus.iter().map(|(peer, _)| no_peer(peer)).collect()).await?;
-    }
-    Ok(peers)
+    Ok(all(local, PEERS).await?.into_iter().filter_map(read).take(MAX_PEERS).collect())
 }
 
 /// All rows whose keys begin with `prefix`.

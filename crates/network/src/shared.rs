@@ -47,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) suspicions: Suspicions,
     /// Told when there may be something to compare or to repair.
     pub(crate) changed: Notify,
+    /// Told when other peers are connected than before, or elsewhere.
+    pub(crate) peers_changed: Notify,
     /// Set once, when it has started.
     node: OnceLock<Node>,
     knowledge: Mutex<Knowledge>,
@@ -123,6 +125,7 @@ impl Shared {
             writing: Writing::new(),
             suspicions: Suspicions::default(),
             changed: Notify::new(),
+            peers_changed: Notify::new(),
             node: OnceLock::new(),
             knowledge: Mutex::new(knowledge),
             generation: AtomicU64::new(0),

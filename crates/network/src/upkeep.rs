@@ -32,7 +32,7 @@ const REFRESHING: Duration = Duration::from_secs(600);
 /// How long what has expired is remembered, and its content kept: a clock may be wrong. A week.
 const GRACE: Seconds = 7 * 24 * 60 * 60;
 
-/// How often the addresses of peers are written.
+/// How often the addresses of peers are written at most.
 const REMEMBERING: Duration = Duration::from_secs(60);
 
 /// How long comparing records with one peer may take.
@@ -266,22 +266,21 @@ async fn refresh(shared: Arc<Shared>) {
     }
 }
 
-/// Writes down where peers are, so that a restart finds them.
+/// Writes down where peers are, so that a restart finds them: the first ones at once, later changes
+/// together.
 async fn remember(shared: Arc<Shared>) {
-    let mut ticks = interval(REMEMBERING);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
+        shared.peers_changed.notified().await;
         let Some(node) = shared.node() else { continue };
         let peers = node.peers();
         let reachable = peers.iter().filter(|peer| !peer.addresses.is_empty() && !peer.relayed);
-        let rows =
-            reachable.take(rows::MAX_PEERS).map(|peer| rows::peer(&peer.id, &peer.addresses));
-        let rows: Vec<_> = rows.collect();
-        if !rows.is_empty()
-            && let Err(error) = shared.library.local().write(rows).await
-        {
+        let reachable: Vec<_> = reachable.map(|peer| (peer.id, peer.addresses.clone())).collect();
+        if reachable.is_empty() {
+            continue;
+        }
+        if let Err(error) = rows::remember_peers(shared.library.local(), &reachable).await {
             tracing::warn!(%error, "where peers are is not on the disk");
         }
+        sleep(REMEMBERING).await;
     }
 }

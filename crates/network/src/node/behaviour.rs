@@ -22,7 +22,12 @@ use crate::transfer::TRANSFER_PROTOCOL;
 /// The family of protocols, for whoever looks at a connection.
 const FAMILY: &str = "/wasm-exec/1";
 
-/// A peer that does not answer a ping in this time is taken for dead, and its connection closed.
+/// A connection on which no ping is answered for so long leads nowhere any more, and is closed. The
+/// pings' own failures do not say so: their first is kept quiet, and what comes after it is that no
+/// other stream can be opened, only later.
+pub(super) const SILENCE: Duration = Duration::from_secs(15);
+
+/// How long the answer to a ping may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often each peer is asked whether it is there: often enough that what a dead one had can be

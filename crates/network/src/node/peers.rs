@@ -9,6 +9,8 @@ use libp2p::multiaddr::Protocol;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 
+use super::behaviour::SILENCE;
+
 /// How long a peer may take to say which protocols it speaks.
 const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -98,6 +100,8 @@ struct Connection {
     id: ConnectionId,
     direction: Direction,
     remote: Multiaddr,
+    /// When a ping was last answered on it; before the first time, when it began.
+    answered: Instant,
 }
 
 impl Members {
@@ -120,7 +124,7 @@ impl Members {
         };
         let remote = endpoint.get_remote_address().clone();
         let member = self.members.entry(peer).or_insert_with(|| Member::new(now));
-        member.connections.push(Connection { id, direction, remote });
+        member.connections.push(Connection { id, direction, remote, answered: now });
         self.refresh(peer)
     }
 
@@ -149,12 +153,29 @@ impl Members {
         self.refresh(peer)
     }
 
-    /// Notes how long an answer of `peer` took to come back.
-    pub(super) fn measured(&mut self, peer: PeerId, rtt: Duration) {
+    /// Notes how long an answer of `peer` took to come back on a connection.
+    pub(super) fn measured(&mut self, peer: PeerId, id: ConnectionId, rtt: Duration, now: Instant) {
         if let Some(member) = self.members.get_mut(&peer) {
             member.rtt = Some(rtt);
+            let mut connections = member.connections.iter_mut();
+            if let Some(connection) = connections.find(|connection| connection.id == id) {
+                connection.answered = now;
+            }
             self.refresh(peer);
         }
+    }
+
+    /// The connections on which nothing has been answered for [`SILENCE`]; each once in that time,
+    /// since closing one takes a while.
+    pub(super) fn dead_connections(&mut self, now: Instant) -> Vec<ConnectionId> {
+        let connections = self.members.values_mut().flat_map(|member| &mut member.connections);
+        let is_dead =
+            |connection: &&mut Connection| now.duration_since(connection.answered) > SILENCE;
+        let told = connections.filter(is_dead).map(|connection| {
+            connection.answered = now;
+            connection.id
+        });
+        told.collect()
     }
 
     /// Whether a connection of `peer` stays on this machine.

@@ -154,9 +154,14 @@ impl Redial {
         }
     }
 
-    /// Notes that an attempt has reached this node itself, so that it is not made again.
-    pub(super) fn is_ourself(&mut self, connection: ConnectionId) {
-        self.entries.retain(|entry| entry.dialing != Some(connection));
+    /// Notes that an attempt has reached this node itself at an address, so that it is not made there
+    /// again. A peer can have it all the same, in a network of its own, and others that lead to it.
+    pub(super) fn is_ourself(&mut self, connection: ConnectionId, address: &Multiaddr) {
+        if let Some(entry) = self.dialing(connection) {
+            entry.addresses.retain(|known| without_peer(known.clone()) != *address);
+        }
+        self.entries
+            .retain(|entry| entry.dialing != Some(connection) || !entry.addresses.is_empty());
     }
 
     fn dialing(&mut self, connection: ConnectionId) -> Option<&mut Entry> {
@@ -208,12 +213,13 @@ impl Entry {
         self.addresses.push(address);
     }
 
+    /// Dials where the peer can be, and nowhere else: what it says of itself names loopback addresses,
+    /// too, which lead here, and the first answer is the one that counts.
     fn dial(&mut self) -> DialOpts {
         let opts = match self.peer {
             Some(peer) if self.expected => DialOpts::peer_id(peer)
                 .condition(PeerCondition::DisconnectedAndNotDialing)
                 .addresses(self.addresses.clone())
-                .extend_addresses_through_behaviour()
                 .build(),
             _ => {
                 let address = self.addresses.first().cloned().unwrap_or_else(Multiaddr::empty);
@@ -338,6 +344,21 @@ mod tests {
         assert_eq!(redial.entries.len(), MAX_REMEMBERED);
         assert!(redial.entries.iter().any(|entry| entry.peer == Some(last)));
         assert!(!redial.entries.iter().any(|entry| entry.peer == Some(first)));
+    }
+
+    #[test]
+    fn a_peer_with_an_address_that_leads_here_is_dialled_at_its_others() {
+        let (mut redial, now) = redial();
+        let peer = PeerId::random();
+        redial.remember(peer, &[address(1), address(2)], now);
+        for (own, left) in [(address(1), vec![address(2)]), (address(2), vec![])] {
+            let dial = redial.due(now + LONGEST_WAIT, 1, NOBODY).remove(0);
+            redial.is_ourself(dial.connection_id(), &own);
+            redial.failed(dial.connection_id(), now);
+            let addresses = redial.entries.iter().flat_map(|entry| entry.addresses.clone());
+            assert_eq!(addresses.collect::<Vec<_>>(), left);
+        }
+        assert!(redial.entries.is_empty());
     }
 
     #[test]

@@ -133,18 +133,11 @@ impl Driver {
         let _ = self.swarm.disconnect_peer_id(peer);
     }
 
-    /// A connection on which no ping is answered leads nowhere.
+    /// Pings that fail are not acted upon, but that none succeeds.
     fn on_ping(&mut self, event: ping::Event) {
-        match event.result {
-            Ok(rtt) => {
-                self.members.measured(event.peer, rtt);
-                self.measured = true;
-            }
-            Err(ping::Failure::Timeout) => {
-                tracing::debug!(peer = %event.peer, "no answer to a ping");
-                self.swarm.close_connection(event.connection);
-            }
-            Err(ping::Failure::Unsupported | ping::Failure::Other { .. }) => {}
+        if let Ok(rtt) = event.result {
+            self.members.measured(event.peer, event.connection, rtt, Instant::now());
+            self.measured = true;
         }
     }
 
@@ -172,7 +165,7 @@ impl Driver {
         let is_own = own.cloned().map(without_peer).any(|own| own == address);
         self.twins.dialled(is_own);
         if is_own {
-            self.redial.is_ourself(connection);
+            self.redial.is_ourself(connection, &address);
         }
     }
 

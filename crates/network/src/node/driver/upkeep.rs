@@ -18,6 +18,10 @@ impl Driver {
         for peer in self.members.silent(now) {
             self.part_from_stranger(peer, now);
         }
+        for connection in self.members.dead_connections(now) {
+            tracing::debug!(%connection, "no answer to a ping");
+            self.swarm.close_connection(connection);
+        }
         self.dial_due(now);
         self.explore(now);
         self.find_relays(now);
