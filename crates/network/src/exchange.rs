@@ -1,11 +1,10 @@
 //! What a node answers to others, who may say anything.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Weak};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use libp2p::{PeerId, Stream};
-use tokio::sync::Semaphore;
 use wasm_exec_registry::{BoxFuture, RegisterError, RegistryError, StorageError};
 
 use crate::Key;
@@ -21,17 +20,55 @@ use crate::transfer::Server;
 /// How many records are taken in for others at once. Whoever comes then is told so, and asks another.
 const STORES: usize = 16;
 
+/// How many of them one peer may have, so that it takes several to keep a node busy. Repairing asks
+/// one peer for as many.
+const STORES_OF_ONE: usize = 4;
+
 /// Answers for a node, for as long as there is one.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     shared: Weak<Shared>,
     content: Server<Library>,
-    stores: Semaphore,
+    stores: Mutex<HashMap<PeerId, usize>>,
+}
+
+/// A place among the records that are taken in for others.
+struct Place<'a> {
+    exchange: &'a Exchange,
+    peer: PeerId,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut stores = self.exchange.stores();
+        if let Some(count) = stores.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                stores.remove(&self.peer);
+            }
+        }
+    }
 }
 
 impl Exchange {
     pub(crate) fn new(shared: &Arc<Shared>, content: Server<Library>) -> Self {
-        Self { shared: Arc::downgrade(shared), content, stores: Semaphore::new(STORES) }
+        Self { shared: Arc::downgrade(shared), content, stores: Mutex::default() }
+    }
+
+    fn stores(&self) -> MutexGuard<'_, HashMap<PeerId, usize>> {
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place to take in a record that a peer sent, if there is one.
+    fn place(&self, peer: PeerId) -> Option<Place<'_>> {
+        let mut stores = self.stores();
+        let all: usize = stores.values().sum();
+        let count = stores.get(&peer).copied().unwrap_or(0);
+        if all >= STORES || count >= STORES_OF_ONE {
+            return None;
+        }
+        stores.insert(peer, count + 1);
+        Some(Place { exchange: self, peer })
     }
 
     async fn answered(&self, peer: PeerId, request: Request) -> Response {
@@ -77,15 +114,7 @@ impl Exchange {
             }
             Applied::New { .. } | Applied::Same => {}
         }
-        let Ok(_place) = self.stores.try_acquire() else { return Receipt::Refused(Refusal::Busy) };
-        let stated = record.record();
-        let has_room = {
-            let held = &shared.knowledge().held;
-            held.contains(&record.key()) || held.has_room(&stated.owner, stated.bytes)
-        };
-        if stated.owner != shared.own && !has_room {
-            return Receipt::Refused(Refusal::TooMuch);
-        }
+        let Some(_place) = self.place(peer) else { return Receipt::Refused(Refusal::Busy) };
         match shared.fetch_record(&record, Some(peer)).await {
             Ok(()) => Receipt::Stored,
             Err(error) => {
@@ -129,6 +158,7 @@ fn refusal(error: &FetchingError) -> Refusal {
             }
         },
         FetchingError::Registry(_) | FetchingError::Add(AddError::Registry(_)) => Refusal::Failed,
+        FetchingError::TooLarge(_) | FetchingError::NoRoom => Refusal::TooMuch,
         // Another name of the owner is in the way, of which the tombstone is still to come.
         FetchingError::Add(AddError::Register(_)) => Refusal::Invalid,
         FetchingError::Alone
@@ -136,6 +166,7 @@ fn refusal(error: &FetchingError) -> Refusal {
         | FetchingError::Fetch(_)
         | FetchingError::Contents(_)
         | FetchingError::OtherSize
+        | FetchingError::OtherContents
         | FetchingError::Add(AddError::Invalid(_) | AddError::NotThat(_)) => Refusal::NoContent,
     }
 }

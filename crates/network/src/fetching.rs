@@ -1,7 +1,7 @@
 //! Fetching what is not on the disk: the closure of a module, from whoever has it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
 use std::time::Duration;
 use std::{io, slice};
 
@@ -11,9 +11,11 @@ use futures_util::stream::FuturesUnordered;
 use libp2p::{PeerId, Stream};
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 use tokio::time::timeout;
-use wasm_exec_registry::{BoxFuture, Digest, Name, RegistryError, Row, StorageError};
+use wasm_exec_registry::{
+    BoxFuture, Digest, Name, RegisterError, RegistryError, Row, StorageError,
+};
 
-use crate::contents::{Contents, InvalidContents};
+use crate::contents::{Contents, InvalidContents, Kind};
 use crate::library::AddError;
 use crate::node::Node;
 use crate::record::{ContentsId, SignedRecord};
@@ -28,6 +30,10 @@ const FETCHES: usize = 16;
 /// semaphore counts no further: 128 MiB for each [`Purpose`].
 const LANDING_KIB: u32 = 128 << 10;
 
+/// The most bytes of a closure that nodes pass to each other, since all of it is in memory when it is
+/// committed: 128 MiB.
+pub(crate) const MAX_CLOSURE_BYTES: u64 = (LANDING_KIB as u64) << 10;
+
 /// How long one closure may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -41,9 +47,6 @@ const ATTEMPT: Duration = Duration::from_secs(30);
 
 /// How long those are looked for who are closest to a record.
 const LOOK_UP: Duration = Duration::from_millis(2500);
-
-/// Locks of closures that are fetched: one for each first byte of a digest.
-const LOCKS: usize = 256;
 
 /// Bounds of fetching, and where what is fetched is put together.
 #[derive(Debug)]
@@ -60,7 +63,7 @@ struct Room {
     fetches: Semaphore,
     landing: Semaphore,
     /// Of two that want the same module, the second finds it on the disk.
-    locks: Vec<Arc<Mutex<()>>>,
+    locks: StdMutex<HashMap<Digest, Weak<Mutex<()>>>>,
 }
 
 /// What a closure is fetched for.
@@ -115,12 +118,51 @@ pub(crate) enum FetchingError {
     /// The contents have another sum of sizes than the record says.
     #[error("the contents do not have the size that the record says")]
     OtherSize,
+    /// The module is here, made of what the record does not say.
+    #[error("the contents are not those that the record says")]
+    OtherContents,
+    /// It is larger than what nodes pass to each other.
+    #[error("the contents have {0} bytes, and {MAX_CLOSURE_BYTES} are the most")]
+    TooLarge(u64),
+    /// This node holds as much for others as it may.
+    #[error("there is no room for what others have")]
+    NoRoom,
     /// It was not taken in.
     #[error(transparent)]
     Add(#[from] AddError),
     /// The registry failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+}
+
+impl FetchingError {
+    /// Whether it is for a reason on this node, so that nobody else need be asked.
+    pub(crate) fn is_ours(&self) -> bool {
+        use AddError::{Register, Registry};
+        use FetchingError::Add;
+
+        matches!(
+            self,
+            Self::NoRoom
+                | Self::Registry(_)
+                | Add(Registry(_) | Register(RegisterError::Storage(_)))
+        )
+    }
+}
+
+impl From<FetchingError> for RegistryError {
+    fn from(error: FetchingError) -> Self {
+        use AddError::{Register, Registry};
+
+        match error {
+            FetchingError::Registry(error) | FetchingError::Add(Registry(error)) => error,
+            FetchingError::Add(Register(RegisterError::Storage(error))) => error.into(),
+            FetchingError::NoRoom => {
+                StorageError::from(io::Error::new(io::ErrorKind::StorageFull, error)).into()
+            }
+            error => StorageError::from(io::Error::other(error)).into(),
+        }
+    }
 }
 
 impl From<StorageError> for FetchingError {
@@ -147,13 +189,24 @@ impl Room {
         Self {
             fetches: Semaphore::new(FETCHES),
             landing: Semaphore::new(LANDING_KIB as usize),
-            locks: (0..LOCKS).map(|_| Arc::default()).collect(),
+            locks: StdMutex::default(),
         }
     }
 
     async fn lock(&self, module: &Digest) -> OwnedMutexGuard<()> {
-        let lock = &self.locks[usize::from(module.as_bytes()[0])];
-        Arc::clone(lock).lock_owned().await
+        let lock = {
+            let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+            if locks.len() >= 2 * FETCHES {
+                locks.retain(|_, lock| lock.strong_count() > 0);
+            }
+            let known = locks.get(module).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                let lock = Arc::default();
+                locks.insert(*module, Arc::downgrade(&lock));
+                lock
+            })
+        };
+        lock.lock_owned().await
     }
 }
 
@@ -170,12 +223,20 @@ impl Shared {
         first: Option<PeerId>,
     ) -> Result<(), FetchingError> {
         let row = rows::record(record);
-        if self.has_content(record).await? {
-            return Ok(self.library.local().write(vec![row]).await?);
-        }
         let stated = record.record();
+        if self.has_content(record).await? {
+            self.library.local().write(vec![row]).await?;
+            // It was not counted if nobody waited for its commit.
+            self.hold(record);
+            return Ok(());
+        }
+        if !self.has_room(record) {
+            return Err(FetchingError::NoRoom);
+        }
         let name = self.local_name(record);
-        if self.library.resolve(name).await?.is_some_and(|entry| entry.name == *name) {
+        if name.version().is_none()
+            && self.library.resolve(name).await?.is_some_and(|entry| entry.name == *name)
+        {
             // The name was deleted and taken anew, and only the latter was heard.
             self.let_go(record, Vec::new()).await;
         }
@@ -195,12 +256,29 @@ impl Shared {
             }
             fetched => fetched?,
         }
-        let mut knowledge = self.knowledge();
-        if stated.owner != self.own {
-            knowledge.held.insert(record.key(), stated.owner, stated.bytes);
-        }
-        knowledge.repair.held(record.key(), stated.owner);
+        self.hold(record);
         Ok(())
+    }
+
+    /// Whether the content of a record may be held, or is.
+    fn has_room(&self, record: &SignedRecord) -> bool {
+        let stated = record.record();
+        let held = &self.knowledge().held;
+        stated.owner == self.own
+            || held.contains(&record.key())
+            || held.has_room(&stated.owner, stated.bytes)
+    }
+
+    /// The content of a record is on the disk.
+    fn hold(&self, record: &SignedRecord) {
+        let (key, stated) = (record.key(), record.record());
+        let mut knowledge = self.knowledge();
+        if stated.owner != self.own && !knowledge.held.contains(&key) {
+            knowledge.held.insert(key, stated.owner, stated.bytes);
+        }
+        if !knowledge.repair.holds(&key) {
+            knowledge.repair.held(key, stated.owner);
+        }
     }
 
     /// Has the closure of a module on the disk.
@@ -222,6 +300,9 @@ impl Shared {
         let partials = self.fetching.partials.clone();
         let fetcher = Fetcher::new(Streams(node), partials, Timing::default());
         let contents = match (self.library.contents(wanted.module).await?, wanted.contents) {
+            (Some(contents), Some(stated)) if !stated.is_of(&contents) => {
+                return Err(FetchingError::OtherContents);
+            }
             (Some(contents), _) => contents,
             (None, Some(stated)) => {
                 self.fetch_contents(&fetcher, wanted.module, Some(stated), &wanted.sources).await?
@@ -275,12 +356,22 @@ impl Shared {
         if wanted.bytes.is_some_and(|bytes| bytes != contents.bytes()) {
             return Err(FetchingError::OtherSize);
         }
+        if contents.bytes() > MAX_CLOSURE_BYTES {
+            return Err(FetchingError::TooLarge(contents.bytes()));
+        }
+        // Manifests first: what nobody signed for may list anything, and they say what belongs to it.
         let missing = self.library.missing(contents).await?;
-        let kib = missing.iter().map(|item| item.size).sum::<u64>() >> 10;
-        let kib = u32::try_from(kib).unwrap_or(u32::MAX).min(LANDING_KIB);
-        let _room = self.fetching.room(wanted.purpose).landing.acquire_many(kib).await;
+        let (manifests, blobs): (Vec<_>, Vec<_>) =
+            missing.into_iter().partition(|item| item.kind == Kind::Manifest);
         let mut fetched: HashMap<Digest, Bytes> = HashMap::new();
-        for item in missing {
+        for item in manifests {
+            fetched.insert(item.sha256, fetcher.item(&item, &wanted.sources).await?);
+        }
+        self.library.check(wanted.module, contents, &fetched).await?;
+        let kib = blobs.iter().map(|item| item.size).sum::<u64>() >> 10;
+        let kib = u32::try_from(kib).unwrap_or(LANDING_KIB);
+        let _room = self.fetching.room(wanted.purpose).landing.acquire_many(kib).await;
+        for item in blobs {
             fetched.insert(item.sha256, fetcher.item(&item, &wanted.sources).await?);
         }
         let (name, rows) = (wanted.name.clone(), wanted.rows.clone());

@@ -178,8 +178,7 @@ impl Library {
         name: Option<Name>,
         mut rows: Vec<Row>,
     ) -> Result<Registered, AddError> {
-        let manifests = self.manifests(contents, fetched).await?;
-        contents.check(module, &manifests)?;
+        let manifests = self.check(module, contents, fetched).await?;
         let mut dependencies = Vec::new();
         for item in contents.items().iter().filter(|item| item.kind == Kind::Manifest) {
             if item.sha256 != module && fetched.contains_key(&item.sha256) {
@@ -189,6 +188,22 @@ impl Library {
         let root = self.creation(module, &manifests, fetched, name).await?;
         rows.push(rows::contents(&module, contents.canonical()));
         Ok(self.local.create_closure(dependencies, root, rows).await?)
+    }
+
+    /// The manifests of the closure of `module`, which `contents` are exactly.
+    ///
+    /// # Errors
+    ///
+    /// As [`AddError`] says, where they are not.
+    pub(crate) async fn check(
+        &self,
+        module: Digest,
+        contents: &Contents,
+        fetched: &HashMap<Digest, Bytes>,
+    ) -> Result<HashMap<Digest, Manifest>, AddError> {
+        let manifests = self.manifests(contents, fetched).await?;
+        contents.check(module, &manifests)?;
+        Ok(manifests)
     }
 
     async fn manifests(

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use wasm_exec_registry::{Digest, Entry, Name, RegistryError};
 
 use crate::Key;
-use crate::fetching::{FetchingError, Wanted};
+use crate::fetching::Wanted;
 use crate::names::{self, Meaning, owner_to_write};
 use crate::node::Node;
 use crate::protocol::{MAX_RECORDS, Request, Response};
@@ -226,7 +226,7 @@ impl Shared {
         for record in &records {
             match self.fetch_record(record, None).await {
                 Ok(()) => return Ok(true),
-                Err(FetchingError::Registry(error)) => return Err(error),
+                Err(error) if error.is_ours() => return Err(error.into()),
                 Err(error) => {
                     let name = record.canonical_name();
                     tracing::warn!(%error, %name, "the content of a name is not to be had");
@@ -275,7 +275,7 @@ impl Shared {
         }
         match self.fetch(Wanted::unnamed(module, sources)).await {
             Ok(()) => return Ok(true),
-            Err(FetchingError::Registry(error)) => return Err(error),
+            Err(error) if error.is_ours() => return Err(error.into()),
             Err(error) => tracing::debug!(%error, %module, "a module is not to be had"),
         }
         self.lookups.remember_absent(key);

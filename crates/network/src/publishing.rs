@@ -17,6 +17,7 @@ use wasm_exec_registry::{
 use crate::contents::Contents;
 use crate::core::placement::REPLICAS;
 use crate::core::repair::Stored;
+use crate::fetching::MAX_CLOSURE_BYTES;
 use crate::index::Applied;
 use crate::library::stored;
 use crate::names::{NotOurs, owner_to_write};
@@ -105,7 +106,8 @@ impl Shared {
         let _lock = self.writing.lock(name).await;
         let module = creation.digest();
         let contents = self.library.contents_for(&creation).await;
-        let Some(contents) = stored(contents)? else {
+        let contents = stored(contents)?.filter(|list| list.bytes() <= MAX_CLOSURE_BYTES);
+        let Some(contents) = contents else {
             // What it links to may have gone meanwhile, which is for the registry to say.
             return Ok((self.library.local().create(creation).await?, None));
         };
@@ -297,9 +299,7 @@ impl Shared {
 
 /// What a record says of a module that is made of this.
 fn content(module: Digest, contents: &Contents) -> Content {
-    let list = contents.canonical();
-    let (digest, size) = (Digest::of(list.as_bytes()), list.len() as u32);
-    Content { module, contents: ContentsId { digest, size }, bytes: contents.bytes() }
+    Content { module, contents: ContentsId::of(contents), bytes: contents.bytes() }
 }
 
 /// Why there is no record of an own name.

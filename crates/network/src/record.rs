@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use wasm_exec_registry::{Digest, InvalidName, Name};
 
 use crate::Key;
+use crate::contents::Contents;
 use crate::network_id::NetworkId;
 
 pub(crate) use invalid::{InvalidRecord, SignError};
@@ -93,6 +94,19 @@ pub(crate) struct ContentsId {
     pub(crate) digest: Digest,
     /// Its size in bytes; at most [`MAX_CONTENTS_BYTES`].
     pub(crate) size: u32,
+}
+
+impl ContentsId {
+    /// That of a list.
+    pub(crate) fn of(contents: &Contents) -> Self {
+        let list = contents.canonical();
+        Self { digest: Digest::of(list.as_bytes()), size: list.len() as u32 }
+    }
+
+    /// Whether it is that of a list.
+    pub(crate) fn is_of(&self, contents: &Contents) -> bool {
+        *self == Self::of(contents)
+    }
 }
 
 impl NameRecord {

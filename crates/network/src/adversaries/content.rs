@@ -8,7 +8,7 @@ use crate::protocol::{Receipt, Refusal, Request, Response};
 
 /// Content that differs from every other, of more than one group of chunks.
 fn wasm(number: usize) -> Vec<u8> {
-    let mut wasm: Vec<u8> = (0..40_000_u32).map(|index| (index * 7 >> 3) as u8).collect();
+    let mut wasm: Vec<u8> = (0..40_000_u32).map(|index| ((index * 7) >> 3) as u8).collect();
     wasm[..8].copy_from_slice(&(number as u64).to_be_bytes());
     wasm
 }
