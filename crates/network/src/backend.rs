@@ -70,6 +70,32 @@ impl NetworkBackend {
         partials: Option<PathBuf>,
         config: NetworkConfig,
     ) -> Result<Self, NetworkError> {
+        Self::open_as(local, partials, config, |_| {}).await
+    }
+
+    /// A node that keeps everything in memory and is at a distance of all others, which are in this
+    /// process: what is sent to it takes `delay` to come.
+    ///
+    /// # Errors
+    ///
+    /// As [`NetworkBackend::open`].
+    #[cfg(feature = "delay")]
+    #[doc(hidden)]
+    pub async fn open_distant(
+        local: RedbBackend,
+        config: NetworkConfig,
+        delay: std::time::Duration,
+    ) -> Result<Self, NetworkError> {
+        let change = |node: &mut NodeConfig| node.transport = Transport::Delayed(delay);
+        Self::open_as(local, None, config, change).await
+    }
+
+    async fn open_as(
+        local: RedbBackend,
+        partials: Option<PathBuf>,
+        config: NetworkConfig,
+        change: impl FnOnce(&mut NodeConfig),
+    ) -> Result<Self, NetworkError> {
         let setup = config.parse()?;
         let network = match &config.secret {
             Some(secret) => NetworkId::private(secret),
@@ -96,8 +122,9 @@ impl NetworkBackend {
         let content = Server::new(library, ServeLimits::default());
         let exchange = Arc::new(Exchange::new(&shared, content));
         let known = rows::peers(shared.library.local()).await?;
-        let node =
-            Node::start(node_config(config, setup, keypair, network, known), exchange).await?;
+        let mut node = node_config(config, setup, keypair, network, known);
+        change(&mut node);
+        let node = Node::start(node, exchange).await?;
         shared.connect(node.clone());
         let upkeep = upkeep::start(&shared, queues);
         Ok(Self { shared, node, _upkeep: upkeep })
