@@ -9,7 +9,7 @@ use crate::nodes::{Node, module, until, until_known};
 
 const NODES: usize = 40;
 const DYING: usize = 12;
-const RECORDS: usize = 200;
+const RECORDS: usize = 120;
 
 /// How many copies there are to be of each.
 const COPIES: usize = 3;
@@ -25,10 +25,9 @@ pub(crate) async fn die() -> String {
     for number in 0..RECORDS {
         let owner = &nodes[number % NODES];
         owner.register(Some(&format!("module{number}")), module(2000, number as u64)).await;
-        names.push(format!("{}:module{number}", owner.id()));
-    }
-    for name in &names {
-        until_known(&nodes, name).await;
+        let name = format!("{}:module{number}", owner.id());
+        until_known(&nodes, &name).await;
+        names.push(name);
     }
     // Every third or so, so that owners and holders die.
     let mut number = 0;
