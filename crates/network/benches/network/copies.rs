@@ -1,7 +1,7 @@
 //! Nodes that die, and what they had.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use wasm_exec_registry::ListQuery;
 
@@ -13,9 +13,6 @@ const RECORDS: usize = 120;
 
 /// How many copies there are to be of each.
 const COPIES: usize = 3;
-
-/// How often it is counted how many there are.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// A part of the nodes is gone at once, and with it their connections. A node that is cut off is
 /// noticed later: a ping is sent each 5 s, and waited for 10 s.
@@ -41,7 +38,6 @@ pub(crate) async fn die() -> String {
     let resolved = resolved(&nodes, &names).await;
     let lost = names.iter().filter(|name| !left.contains_key(*name)).count();
     until("all have their copies", async || {
-        tokio::time::sleep(LOOK).await;
         let copies = copies(&nodes).await;
         left.keys().all(|name| copies.get(name).is_some_and(|copies| *copies >= COPIES))
     })

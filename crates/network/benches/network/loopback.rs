@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use crate::figures::{millis, percentile, told};
-use crate::nodes::{Node, module, until};
+use crate::nodes::{Node, measured_until, module, until};
 
 const LARGE: usize = 50 << 20;
 
@@ -76,7 +76,9 @@ async fn register_and_call(
         began.elapsed()
     };
     let calling = async {
-        let calls = nodes.iter().map(|node| until("it is called", async || node.loads(name).await));
+        let calls = nodes
+            .iter()
+            .map(|node| measured_until("it is called", async || node.loads(name).await));
         stream::iter(calls).for_each_concurrent(None, |call| call).await;
         began.elapsed()
     };

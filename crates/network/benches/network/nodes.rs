@@ -15,8 +15,12 @@ use wasm_exec_registry::{
 /// How long anything may take before it is taken for hanging.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// How often it is looked whether something has happened.
-const LOOK: Duration = Duration::from_micros(500);
+/// How often it is looked whether something has happened: what is asked in between takes the time of
+/// the nodes themselves, of which there are many.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How often where it is measured when it happens.
+const MEASURED_LOOK: Duration = Duration::from_millis(1);
 
 /// How much of its storage a node keeps in memory besides.
 pub(crate) const CACHE_BYTES: usize = 8 << 20;
@@ -137,11 +141,20 @@ pub(crate) async fn until_known(nodes: &[Node], name: &str) {
 }
 
 /// Waits until something is so.
-pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, is_so: impl AsyncFnMut() -> bool) {
+    look(LOOK, what, is_so).await;
+}
+
+/// Waits until something is so, and returns within about a millisecond of it.
+pub(crate) async fn measured_until(what: &str, is_so: impl AsyncFnMut() -> bool) {
+    look(MEASURED_LOOK, what, is_so).await;
+}
+
+async fn look(every: Duration, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     while !is_so().await {
         assert!(started.elapsed() < PATIENCE, "it does not happen: {what}");
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(every).await;
     }
 }
 
