@@ -31,6 +31,11 @@ crash rounds="1000":
 bench-hostile *arguments:
     cargo bench --bench hostile -- {{arguments}}
 
+# What a network of nodes does, against its targets: real ones, then simulated ones.
+network-bench *words:
+    cargo bench -p wasm-exec-network --features delay --bench network -- {{words}}
+    cargo bench -p wasm-exec-network --bench simulation -- {{words}}
+
 # All attacks at full size.
 hostile *arguments:
     HOSTILE=full cargo test --test hostile -- {{arguments}}

@@ -76,15 +76,32 @@ impl NetworkBackend {
         partials: Option<PathBuf>,
         config: NetworkConfig,
     ) -> Result<Self, NetworkError> {
-        Self::open_with(local, partials, config, PeerBounds::default()).await
+        Self::open_with(local, partials, config, |_| {}).await
     }
 
-    /// The same, with other bounds for peers.
+    /// A node that keeps everything in memory and is at a distance of all others, which are in this
+    /// process: what is sent to it takes `delay` to come.
+    ///
+    /// # Errors
+    ///
+    /// As [`NetworkBackend::open`].
+    #[cfg(feature = "delay")]
+    #[doc(hidden)]
+    pub async fn open_distant(
+        local: RedbBackend,
+        config: NetworkConfig,
+        delay: std::time::Duration,
+    ) -> Result<Self, NetworkError> {
+        let change = |node: &mut NodeConfig| node.transport = Transport::Delayed(delay);
+        Self::open_with(local, None, config, change).await
+    }
+
+    /// The same, with something changed in the node.
     pub(crate) async fn open_with(
         local: RedbBackend,
         partials: Option<PathBuf>,
         config: NetworkConfig,
-        bounds: PeerBounds,
+        change: impl FnOnce(&mut NodeConfig),
     ) -> Result<Self, NetworkError> {
         let setup = config.parse()?;
         let network = match &config.secret {
@@ -115,8 +132,9 @@ impl NetworkBackend {
         let content = Server::new(library, ServeLimits::default());
         let exchange = Arc::new(Exchange::new(&shared, content));
         let known = rows::peers(shared.library.local()).await?;
-        let config = NodeConfig { bounds, ..node_config(config, setup, keypair, network, known) };
-        let node = Node::start(config, exchange).await?;
+        let mut node = node_config(config, setup, keypair, network, known);
+        change(&mut node);
+        let node = Node::start(node, exchange).await?;
         shared.connect(node.clone());
         let upkeep = upkeep::start(&shared, queues);
         Ok(Self { shared, node, _upkeep: upkeep })

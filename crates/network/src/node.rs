@@ -12,6 +12,8 @@
 mod behaviour;
 mod codec;
 mod config;
+#[cfg(feature = "delay")]
+mod delayed;
 mod driver;
 mod error;
 mod ledger;

@@ -63,7 +63,8 @@ impl Honest {
             wasm_bytes: 32 << 20,
             agent: "test".to_owned(),
         };
-        let backend = NetworkBackend::open_with(local, None, config, bounds).await;
+        let backend =
+            NetworkBackend::open_with(local, None, config, |node| node.bounds = bounds).await;
         let backend = Arc::new(backend.unwrap());
         Self { registry: Registry::new(backend.clone()), backend }
     }
@@ -102,14 +103,6 @@ impl Honest {
     pub(super) async fn until_peers(&self, count: usize) {
         eventually("there are as many peers", async || {
             (self.status().peers.len() >= count).then_some(())
-        })
-        .await;
-    }
-
-    /// Waits until all that a peer knows has been asked for.
-    pub(super) async fn until_compared(&self, peer: PeerId) {
-        eventually("records are compared", async || {
-            self.shared().knowledge().compared.contains(&peer).then_some(())
         })
         .await;
     }

@@ -48,6 +48,9 @@ pub(crate) enum Transport {
     Network,
     /// Channels in this process, under `/memory/…` addresses: for many nodes in one process.
     Memory,
+    /// The same, where all that is sent comes so much later.
+    #[cfg(feature = "delay")]
+    Delayed(Duration),
 }
 
 /// What peers may use of a node, each by itself and all together.

@@ -38,6 +38,12 @@ pub(super) fn build(
         (Transport::Memory, secret) => {
             secure(guarded(MemoryTransport::default(), secret), keypair)?
         }
+        #[cfg(feature = "delay")]
+        (Transport::Delayed(delay), secret) => {
+            let distant = MemoryTransport::default()
+                .map(move |channel, _| super::delayed::Delayed::new(channel, delay));
+            secure(guarded(distant, secret), keypair)?
+        }
         (Transport::Network, Some(secret)) => {
             let tcp = tcp::tokio::Transport::new(tcp::Config::default());
             named(secure(guarded(tcp, Some(secret)), keypair)?)?
