@@ -56,8 +56,9 @@ impl Exec {
         let record = self.registry().module(resolved.digest).await?;
         let wasm = self.registry().blob(record.manifest.wasm).await?;
         let engine = std::sync::Arc::clone(self.engine());
-        // It was validated when it was registered.
-        let interface = self.blocking(move || engine.describe(&wasm)).await?.map_err(internal)?;
+        // It was validated when it was registered; other nodes of a network may register anything.
+        let interface = self.blocking(move || engine.describe(&wasm)).await?;
+        let interface = interface.map_err(Error::Module)?;
         let (name, registered_at) =
             resolved.name.map(|entry| (entry.name, entry.registered_at)).unzip();
         let registered_at = registered_at.unwrap_or(record.registered_at);
