@@ -162,6 +162,6 @@ mod tests {
     }
 
     async fn futures_poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
-        crate::poll_once(std::pin::Pin::new(future)).await
+        crate::calling::poll_once(std::pin::Pin::new(future)).await
     }
 }

@@ -31,6 +31,7 @@ mod admission;
 mod artifact;
 mod background;
 mod call;
+mod calling;
 mod compiler;
 mod config;
 mod describe;
@@ -50,21 +51,17 @@ mod ticker;
 mod turn;
 mod value;
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use access::ReadRoom;
-use admission::{Admission, Full, Patience, Place, Queue};
+use admission::{Admission, Queue};
 use artifact::Artifact;
 use background::Background;
-use call::{Call, Ran};
 use compiler::Compiler;
 use describe::Bodies;
 use door::Refusal;
 use limiter::GuestMemory;
-use pace::Pace;
 use ticker::Ticker;
 
 pub use access::{
@@ -166,42 +163,6 @@ pub enum StartError {
     /// The first compile worker does not get ready.
     #[error("cannot start a compile worker")]
     Worker(#[source] std::io::Error),
-}
-
-/// What happens rarely on the way of a call. Boxed behind a pointer to its code, so that neither its
-/// state nor its code is part of the call's own future: inlined, it took 80 KiB of stack, which
-/// every call touched, page by page.
-type Rare<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// A call as it is asked for.
-struct Asked<'a> {
-    program: &'a Arc<Program>,
-    function: &'a Function,
-    params: &'a [Value],
-    limits: CallLimits,
-    access: Option<Box<Access>>,
-}
-
-/// What a call needs before it can run.
-#[derive(Clone, Copy, Debug)]
-struct Needs {
-    slots: u32,
-    long: bool,
-}
-
-impl Needs {
-    fn of(program: &Program, function: &Function, access: Option<&Access>) -> Self {
-        let large = program.large || access.is_some_and(Access::is_large);
-        Self { slots: program.slots, long: large || function.pace.is_long() }
-    }
-}
-
-/// What a call holds while it runs.
-#[derive(Debug)]
-struct Places {
-    _long: Option<Place>,
-    _call: Place,
-    _slots: Option<Place>,
 }
 
 /// How many calls that are known to be long run at once: enough to keep the cores busy while some wait,
@@ -490,146 +451,6 @@ impl Engine {
         Session::new(self, limits, share.unwrap_or(&self.all_sessions))
     }
 
-    /// Calls an exported function in fresh instances of the whole graph.
-    ///
-    /// The call starts on the caller's thread. If it does not end within its first slice (two to
-    /// four milliseconds), or takes much memory, it goes on in the background at lower priority.
-    /// Dropping the future ends the call.
-    ///
-    /// # Errors
-    ///
-    /// When too many calls run, the parameters are not the function's, or the engine fails. What
-    /// the guest does is an [`Outcome`], never an error.
-    pub fn call<'a>(
-        &'a self,
-        program: &'a Arc<Program>,
-        function: &'a Function,
-        params: &'a [Value],
-        limits: CallLimits,
-    ) -> impl Future<Output = Result<Outcome, CallError>> + Send + 'a {
-        self.call_with(program, function, params, limits, None)
-    }
-
-    /// The same, and puts bytes into memories before and takes some out after.
-    ///
-    /// # Errors
-    ///
-    /// The same, and when what is wanted of memories is not possible whatever the guest does.
-    pub fn call_with<'a>(
-        &'a self,
-        program: &'a Arc<Program>,
-        function: &'a Function,
-        params: &'a [Value],
-        limits: CallLimits,
-        access: Option<Box<Access>>,
-    ) -> impl Future<Output = Result<Outcome, CallError>> + Send + 'a {
-        // The future itself and not one around it, which would be copied along with it.
-        let needs = Needs::of(program, function, access.as_deref());
-        let asked = Asked { program, function, params, limits, access };
-        self.call_as(asked, needs, Patience::Bounded)
-    }
-
-    async fn call_as(
-        &self,
-        asked: Asked<'_>,
-        needs: Needs,
-        patience: Patience,
-    ) -> Result<Outcome, CallError> {
-        let (function, running) = (asked.function, self.running_for(asked.program)?);
-        let mut call = self.prepare(asked)?;
-        let places = match self.try_admit(running, needs) {
-            Some(places) => places,
-            None => self.admit(running, needs, patience).await?,
-        };
-        let ticking = running.ticker.keep_ticking();
-        let engine = running.engine.clone();
-        let started = Instant::now();
-        let mut run = Box::pin(async move {
-            let ran = call.run(&engine, started).await;
-            drop((ticking, places));
-            ran
-        });
-        if !needs.long
-            && let Some(ran) = poll_once(run.as_mut()).await
-        {
-            function.pace.was_short();
-            return ran.outcome;
-        }
-        self.go_on(run, &function.pace, needs, patience).await
-    }
-
-    /// Checks what can be checked of a call before it has a place.
-    fn prepare(&self, asked: Asked<'_>) -> Result<Call, CallError> {
-        let Asked { program, function, params, limits, access } = asked;
-        let (program, guests) = (Arc::clone(program), Arc::clone(&self.guests));
-        let table_elements = self.config.table_elements;
-        let mut call = Call::new(program, function, params, limits, table_elements, guests)?;
-        if let Some(access) = access {
-            call.access(function, *access, &self.reads)?;
-        }
-        Ok(call)
-    }
-
-    /// Runs to its end, in the background, a call that did not end within its first slice or was known
-    /// not to.
-    #[cold]
-    fn go_on<'a>(
-        &'a self,
-        run: Pin<Box<dyn Future<Output = Ran> + Send>>,
-        pace: &'a Pace,
-        needs: Needs,
-        patience: Patience,
-    ) -> Rare<'a, Result<Outcome, CallError>> {
-        // Before anything is awaited: the caller may give up.
-        pace.was_long();
-        Box::pin(async move {
-            let _place = match needs.long {
-                true => None,
-                false => Some(self.prolonged_calls.enter_with(1, patience).await?),
-            };
-            let ran = self.background.spawn(run).await;
-            let ran = ran.map_err(|error| CallError::Engine(wasmtime::Error::new(error)))?;
-            if !ran.interrupted {
-                pace.was_short();
-            }
-            ran.outcome
-        })
-    }
-
-    /// Takes a call's places, if they are free.
-    fn try_admit(&self, running: &Running, needs: Needs) -> Option<Places> {
-        let long = if needs.long { Some(self.long_calls.try_enter(1)?) } else { None };
-        let call = self.calls.try_enter(1)?;
-        let slots = match running.asks(needs.slots) {
-            true => Some(running.slots.try_enter(needs.slots)?),
-            false => None,
-        };
-        Some(Places { _long: long, _call: call, _slots: slots })
-    }
-
-    /// Waits for a call's places: for what the fewest calls need first, so that whoever waits holds
-    /// little that others could use.
-    #[cold]
-    fn admit<'a>(
-        &'a self,
-        running: &'a Running,
-        needs: Needs,
-        patience: Patience,
-    ) -> Rare<'a, Result<Places, Full>> {
-        Box::pin(async move {
-            let slots = match running.asks(needs.slots) {
-                true => Some(running.slots.enter_with(needs.slots, patience).await?),
-                false => None,
-            };
-            let long = match needs.long {
-                true => Some(self.long_calls.enter_with(1, patience).await?),
-                false => None,
-            };
-            let call = self.calls.enter_with(1, patience).await?;
-            Ok(Places { _long: long, _call: call, _slots: slots })
-        })
-    }
-
     fn running_for(&self, program: &Program) -> Result<&Running, CallError> {
         let running = self.running(program.profile);
         running.map_err(|error| CallError::Engine(wasmtime::Error::new(error)))
@@ -665,14 +486,4 @@ fn unloadable(error: wasmtime::Error) -> CompileError {
         true => CompileError::Worker(std::io::Error::other(error)),
         false => CompileError::Unsupported(error.root_cause().to_string()),
     }
-}
-
-/// Polls a future a single time: its output, or `None` if it is not ready. The future can be moved
-/// to another task afterwards and be polled on there.
-pub(crate) async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Option<F::Output> {
-    std::future::poll_fn(|context| match future.as_mut().poll(context) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
 }

@@ -22,11 +22,12 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::access::Access;
 use crate::admission::{Full, Patience};
+use crate::calling::{Needs, Rare, poll_once};
 use crate::config::{Profile, SessionLimits};
 use crate::limiter::Limiter;
 pub use crate::store::SessionEnd;
 use crate::store::{self, Control, State};
-use crate::{Engine, Needs, Rare, StartError, poll_once};
+use crate::{Engine, StartError};
 use live::Live;
 
 pub use error::SessionError;

@@ -6,12 +6,13 @@ use std::time::Instant;
 use crate::access::Access;
 use crate::admission::{Patience, Place};
 use crate::call::CallError;
+use crate::calling::{Asked, Needs, Rare, poll_once};
 use crate::config::{CallLimits, Profile};
 use crate::outcome::Outcome;
 use crate::program::{Function, Program};
 use crate::ticker::Ticking;
 use crate::value::Value;
-use crate::{Asked, Engine, Needs, Rare, Running, poll_once};
+use crate::{Engine, Running};
 
 /// What calls share that are made one after the other: a place among the calls that run, and the
 /// clock that interrupts them. It is taken with the first call, and kept until [`end`](Self::end).

@@ -43,7 +43,7 @@ mod tests {
         let all = room.take(u64::MAX).await;
         assert!(all.is_some() && room.take(UNIT - 1).await.is_none());
         let mut waiting = Box::pin(room.take(UNIT));
-        assert!(crate::poll_once(waiting.as_mut()).await.is_none());
+        assert!(crate::calling::poll_once(waiting.as_mut()).await.is_none());
         drop(all);
         assert!(waiting.await.is_some());
     }

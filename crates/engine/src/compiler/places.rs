@@ -95,7 +95,7 @@ mod tests {
     /// A turn, if there is one without waiting.
     async fn now(places: &Places, client: Option<ClientKey>) -> Option<Turn> {
         let mut entering = Box::pin(places.enter(client));
-        crate::poll_once(entering.as_mut()).await.and_then(Result::ok)
+        crate::calling::poll_once(entering.as_mut()).await.and_then(Result::ok)
     }
 
     #[tokio::test]
@@ -126,7 +126,7 @@ mod tests {
         let places = places(2, 1);
         let turn = now(&places, ONE).await.unwrap();
         let mut waiting = Box::pin(places.enter(ONE));
-        assert!(crate::poll_once(waiting.as_mut()).await.is_none());
+        assert!(crate::calling::poll_once(waiting.as_mut()).await.is_none());
         let _other = now(&places, OTHER).await.unwrap();
         assert!(places.enter(None).await.is_err());
         drop(turn);
