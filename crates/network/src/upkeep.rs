@@ -26,6 +26,9 @@ use crate::shared::{News, Queues, Shared, now};
 /// How often what is due is looked for when nothing happens.
 const TICK: Duration = Duration::from_secs(1);
 
+/// How often copies are planned at most, which looks at thousands of records, while things happen.
+const BETWEEN_PLANS: Duration = Duration::from_millis(200);
+
 /// How often records are looked at for those that expire.
 const REFRESHING: Duration = Duration::from_secs(600);
 
@@ -148,8 +151,9 @@ async fn tend(shared: Arc<Shared>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut rounds = FuturesUnordered::new();
     let mut actions = FuturesUnordered::new();
+    let mut planned_at = None;
     loop {
-        let (peers, planned) = due(&shared);
+        let (peers, planned) = due(&shared, &mut planned_at);
         rounds.extend(peers.into_iter().map(|peer| compare(&shared, peer)));
         actions.extend(planned.into_iter().map(|action| act(&shared, action)));
         tokio::select! {
@@ -162,12 +166,19 @@ async fn tend(shared: Arc<Shared>) {
 }
 
 /// With whom to compare records now, and what to do about copies.
-fn due(shared: &Shared) -> (Vec<PeerId>, Vec<Action>) {
+fn due(shared: &Shared, planned_at: &mut Option<Duration>) -> (Vec<PeerId>, Vec<Action>) {
     let (now, mut random) = (shared.elapsed(), rand::rng());
     let mut knowledge = shared.knowledge();
     let schedule = &mut knowledge.schedule;
     let peers = iter::from_fn(|| schedule.begin(now, &mut random)).collect();
-    (peers, knowledge.repair.plan(now, &mut rand::rng()))
+    let planned = match planned_at {
+        Some(at) if now < *at + BETWEEN_PLANS => Vec::new(),
+        _ => {
+            *planned_at = Some(now);
+            knowledge.repair.plan(now, &mut rand::rng())
+        }
+    };
+    (peers, planned)
 }
 
 /// Waits until one of those has ended; for ever if there are none.
