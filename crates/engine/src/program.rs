@@ -4,7 +4,7 @@ mod host;
 pub(crate) mod matching;
 mod resolve;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use wasmtime::{
     ExportType, ExternType, Instance, InstancePre, Linker, ModuleExport, Mutability, ValType,
@@ -37,7 +37,8 @@ pub struct Program {
     pub(crate) nodes: Box<[Node]>,
     /// Instantiated before the nodes, if there is one.
     pub(crate) host: Option<Box<Host>>,
-    functions: HashMap<Box<str>, Function>,
+    /// Mostly few: found without hashing a name, and in order.
+    functions: BTreeMap<Box<str>, Function>,
     /// The first functions' names, in order.
     listed: Box<[String]>,
     /// The root's exports that are not functions.
@@ -320,12 +321,11 @@ impl Program {
         let root = &nodes.last().expect("a graph has a root").module;
         let (functions, others) = exports(root);
         cost.bytes += functions.iter().map(|(name, function)| function.bytes(name)).sum::<u64>();
-        let mut listed: Vec<String> = functions.keys().map(|name| shorten(name)).collect();
-        listed.sort_unstable();
-        listed.truncate(Self::MAXIMUM_LISTED);
+        let listed =
+            functions.keys().take(Self::MAXIMUM_LISTED).map(|name| shorten(name)).collect();
         Self {
             functions,
-            listed: listed.into_boxed_slice(),
+            listed,
             others,
             profile,
             slots,
@@ -450,10 +450,10 @@ impl std::fmt::Debug for Program {
     }
 }
 
-type Exports = (HashMap<Box<str>, Function>, HashMap<Box<str>, ExternType>);
+type Exports = (BTreeMap<Box<str>, Function>, HashMap<Box<str>, ExternType>);
 
 fn exports(root: &wasmtime::Module) -> Exports {
-    let mut functions = HashMap::new();
+    let mut functions = BTreeMap::new();
     let mut others = HashMap::new();
     for export in root.exports() {
         match (export.ty(), root.get_export_index(export.name())) {
