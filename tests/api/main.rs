@@ -31,6 +31,7 @@ mod problems;
 mod scheduling;
 mod sessions;
 mod shutdown;
+mod simple_requests;
 mod start;
 mod storage;
 #[path = "../support/mod.rs"]

@@ -1,6 +1,7 @@
 //! One connection: its protocol, and how it ends.
 
 mod activity;
+mod simple;
 mod watched;
 
 use std::convert::Infallible;
@@ -10,6 +11,7 @@ use std::task::Poll;
 
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
+use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -25,7 +27,7 @@ pub(crate) use activity::{Activity, Order, Phase, Running, Sending, Snapshot};
 use crate::answer::Answer;
 use crate::client::Client;
 use crate::connections::Admitted;
-use crate::serve::Service;
+use crate::serve::{RequestBody, Service};
 use crate::tls::ALPN_HTTP2;
 use watched::Watched;
 
@@ -72,15 +74,12 @@ pub(crate) async fn serve(
 }
 
 async fn serve_plain(stream: TcpStream, answering: Answering) {
-    let activity = &answering.activity;
-    // One that was asked nothing has nothing to finish.
-    let first = tokio::select! {
-        biased;
-        first = first_bytes(&stream) => first,
-        () = activity.ordered() => return,
-    };
-    let protocol = if could_be_http2(&first) { Protocol::Detect } else { Protocol::Http1 };
-    serve_http(Watched::new(stream, Arc::clone(activity)), protocol, answering).await;
+    let Some(read) = simple::serve(&stream, &answering).await else { return };
+    let protocol = if could_be_http2(&read) { Protocol::Detect } else { Protocol::Http1 };
+    let stream = Watched::new(stream, Arc::clone(&answering.activity)).after(read);
+    // Boxed, so that connections with simple requests have no room for its state.
+    let serving: BoxFuture<'_, ()> = Box::pin(serve_http(stream, protocol, answering));
+    serving.await;
 }
 
 async fn serve_tls(stream: TcpStream, tls: TlsAcceptor, answering: Answering) {
@@ -117,9 +116,9 @@ where
     let activity = &answering.activity;
     let service = service_fn({
         let answering = Arc::clone(&answering);
-        move |request| {
+        move |request: Request<Incoming>| {
             let answering = Arc::clone(&answering);
-            async move { Ok::<_, Infallible>(answering.answer(request).await) }
+            async move { Ok::<_, Infallible>(answering.answer(request.map(Either::Right)).await) }
         }
     });
     let ended = if protocol == Protocol::Http1 {
@@ -169,24 +168,17 @@ struct Answering {
 }
 
 impl Answering {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
+    async fn answer(&self, request: Request<RequestBody>) -> Response<Answer> {
         let _running = Activity::begin(&*self.activity);
         let response = self.service.answer(request, &self.activity, self.client.as_ref()).await;
         response.map(|answer| answer.sent_on(&self.activity))
     }
 }
 
-/// The first bytes of a connection, as many as are there; they stay to be read.
-async fn first_bytes(stream: &TcpStream) -> Vec<u8> {
-    let mut bytes = vec![0; HTTP2_PREFACE.len()];
-    // A connection that breaks here is found broken by whoever serves it.
-    let length = stream.peek(&mut bytes).await.unwrap_or_default();
-    bytes.truncate(length);
-    bytes
-}
-
+/// Whether a connection that begins so could speak HTTP/2.
 fn could_be_http2(first: &[u8]) -> bool {
-    HTTP2_PREFACE.starts_with(first)
+    let length = first.len().min(HTTP2_PREFACE.len());
+    HTTP2_PREFACE[..length] == first[..length]
 }
 
 /// Drives a connection to its end, as it is ordered.

@@ -9,11 +9,12 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::FromRequestParts;
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Either;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
@@ -26,6 +27,9 @@ use crate::cors;
 use crate::keys::Need;
 use crate::problem::{Cause, Code, Problem};
 use crate::routes::{Hot, Route};
+
+/// A request's body: there already, or still to come.
+pub(crate) type RequestBody = Either<Full<Bytes>, Incoming>;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -126,7 +130,7 @@ impl Service {
     /// Answers a request, whatever happens. `None` is a client that may do as much as it likes.
     pub(crate) async fn answer(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         activity: &Arc<Activity>,
         client: Option<&Arc<Client>>,
     ) -> Response<Answer> {
@@ -163,7 +167,7 @@ impl Service {
         }
     }
 
-    async fn handle(&self, head: &Parts, body: Incoming, from: Origin<'_>) -> Answered {
+    async fn handle(&self, head: &Parts, body: RequestBody, from: Origin<'_>) -> Answered {
         let client = from.client;
         let hot = Hot::of(&head.method, head.uri.path());
         let route = match &hot {
@@ -226,7 +230,7 @@ impl Service {
         caller: &'a Caller,
         from: Origin<'a>,
         head: &'a Parts,
-        body: Incoming,
+        body: RequestBody,
     ) -> BoxFuture<'a, Response<Content>> {
         Box::pin(async move {
             if foreign && let Some(reply) = cors::preflight(&head.method, &head.headers) {

@@ -148,6 +148,11 @@ impl Activity {
         self.orders.waker.wake();
     }
 
+    /// Whether it is to take no new request.
+    pub(super) fn is_finishing(&self) -> bool {
+        self.orders.finish.load(Ordering::Relaxed)
+    }
+
     /// What is to be done; whoever polls is woken when that changes.
     pub(crate) fn order(&self, context: &Context<'_>) -> Order {
         // First, so that an order given from here on wakes.

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::activity::Activity;
@@ -14,11 +15,18 @@ use super::activity::Activity;
 pub(super) struct Watched<S> {
     stream: S,
     activity: Arc<Activity>,
+    /// What was read, and counted, before.
+    before: Bytes,
 }
 
 impl<S> Watched<S> {
     pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
-        Self { stream, activity }
+        Self { stream, activity, before: Bytes::new() }
+    }
+
+    /// The same, from which this is read first.
+    pub(super) fn after(self, before: Bytes) -> Self {
+        Self { before, ..self }
     }
 }
 
@@ -28,6 +36,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.before.is_empty() {
+            let taken = self.before.len().min(buffer.remaining());
+            buffer.put_slice(&self.before.split_to(taken));
+            return Poll::Ready(Ok(()));
+        }
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         self.activity.read();
         Poll::Ready(Ok(()))
