@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use futures_util::future::BoxFuture;
+use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::Either;
 use hyper::body::Incoming;
@@ -73,8 +74,8 @@ pub(crate) async fn serve(
     }
 }
 
-async fn serve_plain(stream: TcpStream, answering: Answering) {
-    let Some(read) = simple::serve(&stream, &answering).await else { return };
+async fn serve_plain(mut stream: TcpStream, answering: Answering) {
+    let Some(read) = simple::serve(&mut stream, &answering).await else { return };
     let protocol = if could_be_http2(&read) { Protocol::Detect } else { Protocol::Http1 };
     let stream = Watched::new(stream, Arc::clone(&answering.activity)).after(read);
     // Boxed, so that connections with simple requests have no room for its state.
@@ -118,7 +119,10 @@ where
         let answering = Arc::clone(&answering);
         move |request: Request<Incoming>| {
             let answering = Arc::clone(&answering);
-            async move { Ok::<_, Infallible>(answering.answer(request.map(Either::Right)).await) }
+            async move {
+                let (head, body) = request.into_parts();
+                Ok::<_, Infallible>(answering.answer(&head, Either::Right(body)).await)
+            }
         }
     });
     let ended = if protocol == Protocol::Http1 {
@@ -168,9 +172,9 @@ struct Answering {
 }
 
 impl Answering {
-    async fn answer(&self, request: Request<RequestBody>) -> Response<Answer> {
+    async fn answer(&self, head: &Parts, body: RequestBody) -> Response<Answer> {
         let _running = Activity::begin(&*self.activity);
-        let response = self.service.answer(request, &self.activity, self.client.as_ref()).await;
+        let response = self.service.answer(head, body, &self.activity, self.client.as_ref()).await;
         response.map(|answer| answer.sent_on(&self.activity))
     }
 }

@@ -130,17 +130,17 @@ impl Service {
     /// Answers a request, whatever happens. `None` is a client that may do as much as it likes.
     pub(crate) async fn answer(
         &self,
-        request: Request<RequestBody>,
+        head: &Parts,
+        body: RequestBody,
         activity: &Arc<Activity>,
         client: Option<&Arc<Client>>,
     ) -> Response<Answer> {
         let started = Instant::now();
-        let (head, body) = request.into_parts();
         let id = request_id(&head.headers);
         let handled = {
             let from = Origin { activity, client, id: &id };
             // Pinned first, so that what wraps it moves a pointer and not the future.
-            let mut handling = pin!(self.handle(&head, body, from));
+            let mut handling = pin!(self.handle(head, body, from));
             AssertUnwindSafe(handling.as_mut()).catch_unwind().await
         };
         let Answered { route, caller, response } = handled.unwrap_or_else(|_| {
@@ -152,7 +152,7 @@ impl Service {
         let took = started.elapsed();
         let code = response.extensions().get::<Code>().map(|code| code.as_str());
         self.app.metrics.answered(route, code, took);
-        log(&head, caller.key_name(), &response, code, took, &id);
+        log(head, caller.key_name(), &response, code, took, &id);
         response.headers_mut().insert(REQUEST_ID, id);
         response
     }

@@ -10,14 +10,16 @@ mod reply;
 mod request;
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::Response;
+use http::request::Parts;
 use http_body_util::BodyExt;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
+use tokio_util::io::poll_read_buf;
 
 use super::{Activity, Answering, Order};
 use crate::answer::Answer;
@@ -31,22 +33,22 @@ const WRITE: usize = 64 << 10;
 
 /// Answers a connection's requests for as long as they are simple. What was read of one that is not is
 /// returned; `None` means that the connection has ended.
-pub(super) async fn serve(stream: &TcpStream, answering: &Answering) -> Option<Bytes> {
+pub(super) async fn serve(stream: &mut TcpStream, answering: &Answering) -> Option<Bytes> {
     let mut connection =
         Connection { stream, answering, input: BytesMut::new(), output: Vec::new() };
     loop {
         let read = connection.read().await?;
-        let Some(request) = request::simple(&read) else { return Some(read) };
+        let Some((head, body)) = request::simple(&read) else { return Some(read) };
+        let response = connection.answer(&head, body).await?;
         // What is read next takes its place.
-        drop(read);
-        let response = connection.answer(request).await?;
+        drop((read, head));
         connection.write(response).await?;
     }
 }
 
 /// A connection with simple requests. Its methods give `None` when it has ended.
 struct Connection<'a> {
-    stream: &'a TcpStream,
+    stream: &'a mut TcpStream,
     answering: &'a Answering,
     input: BytesMut,
     output: Vec<u8>,
@@ -68,26 +70,24 @@ impl Connection<'_> {
         if self.activity().order(context) != Order::Serve {
             return Poll::Ready(None);
         }
-        loop {
-            if ready!(self.stream.poll_read_ready(context)).is_err() {
-                return Poll::Ready(None);
-            }
-            self.input.reserve(READ);
-            match self.stream.try_read_buf(&mut self.input) {
-                Ok(0) => return Poll::Ready(None),
-                Ok(_) => {
-                    self.activity().read();
-                    return Poll::Ready(Some(()));
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(_) => return Poll::Ready(None),
+        // A connection on which nothing comes needs no room for it.
+        if ready!(self.stream.poll_read_ready(context)).is_err() {
+            return Poll::Ready(None);
+        }
+        self.input.reserve(READ);
+        let stream = Pin::new(&mut *self.stream);
+        match ready!(poll_read_buf(stream, context, &mut self.input)) {
+            Ok(0) | Err(_) => Poll::Ready(None),
+            Ok(_) => {
+                self.activity().read();
+                Poll::Ready(Some(()))
             }
         }
     }
 
     /// Answers a request, unless the client leaves before: its call ends with it.
-    async fn answer(&self, request: http::Request<RequestBody>) -> Option<Response<Answer>> {
-        let mut answering = pin!(self.answering.answer(request));
+    async fn answer(&self, head: &Parts, body: RequestBody) -> Option<Response<Answer>> {
+        let mut answering = pin!(self.answering.answer(head, body));
         poll_fn(|context| {
             if let Poll::Ready(response) = answering.as_mut().poll(context) {
                 return Poll::Ready(Some(response));
