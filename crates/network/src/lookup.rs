@@ -263,12 +263,10 @@ impl Shared {
         if self.lookups.is_absent(&key) {
             return Ok(false);
         }
-        // The semaphore is never closed.
-        let _place = self.lookups.places.acquire().await;
         // In a network without routing, as a LAN may be, those who have it are connected. They come
         // first: anybody may be on record as a provider, and crowds are.
         let mut sources = self.nearest_live(&key);
-        for peer in timeout(PATIENCE, node.providers(key)).await.unwrap_or_default() {
+        for peer in self.providers(node, key).await {
             if !sources.contains(&peer) {
                 sources.push(peer);
             }
@@ -280,6 +278,13 @@ impl Shared {
         }
         self.lookups.remember_absent(key);
         Ok(false)
+    }
+
+    /// Who is on record as having a module.
+    async fn providers(&self, node: &Node, key: Key) -> Vec<PeerId> {
+        // The semaphore is never closed.
+        let _place = self.lookups.places.acquire().await;
+        timeout(PATIENCE, node.providers(key)).await.unwrap_or_default()
     }
 
     /// Some of the live peers, the nearest to a key first.
