@@ -11,7 +11,7 @@ use crate::node::peers::is_loopback;
 use crate::node::redial::{peer_of, without_peer};
 
 /// The most addresses of a peer that are believed.
-const MAX_ADDRESSES: usize = 16;
+pub(super) const MAX_ADDRESSES: usize = 16;
 
 impl Driver {
     pub(super) fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -88,6 +88,9 @@ impl Driver {
             Verdict::Ban => return self.ban(peer, now),
         }
         let addresses = self.believable(peer, &info.listen_addrs);
+        for address in &addresses {
+            self.swarm.add_peer_address(peer, address.clone());
+        }
         self.update_routes(peer, info, &addresses);
         self.relays.identified(peer, info);
         self.redial.remember(peer, &addresses, now);
