@@ -17,6 +17,7 @@ mod config;
 mod delayed;
 mod driver;
 mod error;
+mod inward;
 mod ledger;
 mod peers;
 mod provided;

@@ -390,9 +390,12 @@ impl Evil {
         }
     }
 
-    /// Tells an honest node of records.
+    /// Tells an honest node of records, again if it is too busy to answer in time.
     pub(super) async fn announce(&self, honest: &Honest, records: Vec<Bytes>) {
-        assert_eq!(self.ask(honest, Request::Announce(records)).await, Response::Heard);
+        let answer = eventually("they are heard", async || {
+            self.node.ask(honest.id(), Request::Announce(records.clone())).await.ok()
+        });
+        assert_eq!(answer.await, Response::Heard);
     }
 
     /// The first record of a name of its own.

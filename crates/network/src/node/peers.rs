@@ -180,12 +180,9 @@ impl Members {
 
     /// Whether a connection of `peer` stays on this machine.
     pub(super) fn is_local(&self, peer: &PeerId) -> bool {
-        self.members.get(peer).is_some_and(Member::is_local)
-    }
-
-    /// Whether any connection does.
-    pub(super) fn any_is_local(&self) -> bool {
-        self.members.values().any(Member::is_local)
+        self.members
+            .get(peer)
+            .is_some_and(|member| member.connections.iter().any(|one| is_loopback(&one.remote)))
     }
 
     /// Those who have not said in time what they speak.
@@ -239,10 +236,6 @@ impl Members {
 impl Member {
     fn new(since: Instant) -> Self {
         Self { since, connections: Vec::new(), rtt: None, identity: None }
-    }
-
-    fn is_local(&self) -> bool {
-        self.connections.iter().any(|connection| is_loopback(&connection.remote))
     }
 
     fn live(&self, id: PeerId) -> Option<Peer> {

@@ -19,6 +19,7 @@ impl Driver {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour_event(event, now),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.inward.note(endpoint.get_remote_address());
                 self.redial.reached(connection_id, peer_id, now);
                 if self.redial.is_configured(&peer_id) {
                     self.swarm.behaviour_mut().limits.bypass_peer_id(&peer_id);

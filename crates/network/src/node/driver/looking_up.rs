@@ -13,7 +13,6 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::Driver;
 use super::events::MAX_ADDRESSES;
 use crate::Key;
-use crate::node::peers::is_loopback;
 use crate::node::redial::without_peer;
 
 /// How often a look-up of any place is made while fewer peers are live than are wanted.
@@ -96,10 +95,9 @@ impl Driver {
         }
     }
 
-    /// Where others say that a peer is: on this machine only if somebody here is connected.
+    /// Where others say that a peer is, without what cannot be so.
     fn plausible(&self, addresses: &[Multiaddr]) -> Vec<Multiaddr> {
-        let local = self.members.any_is_local();
-        let plausible = addresses.iter().filter(|address| local || !is_loopback(address));
+        let plausible = addresses.iter().filter(|address| self.inward.allows(address));
         plausible.take(MAX_ADDRESSES).cloned().map(without_peer).collect()
     }
 
