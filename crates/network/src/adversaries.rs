@@ -6,4 +6,6 @@ mod crowds;
 mod records;
 mod rooms;
 mod selves;
+mod silence;
 mod support;
+mod times;

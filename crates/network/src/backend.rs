@@ -1,6 +1,5 @@
 //! The backend itself: the embedded one, joined to a network.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::future::ready;
 use std::path::{Path, PathBuf};
@@ -18,6 +17,7 @@ use wasm_exec_registry::{
     Registered, RegistryError, StorageError, View,
 };
 
+use crate::compared::Compared;
 use crate::config::{InvalidNetworkConfig, NetworkConfig, Setup, TrustedOwner};
 use crate::core::repair::Repair;
 use crate::core::sync::{Fingerprints, Schedule};
@@ -25,12 +25,13 @@ use crate::exchange::Exchange;
 use crate::fetching::Fetching;
 use crate::held::{Held, HoldingLimits};
 use crate::index::{Index, IndexLimits};
+use crate::knowledge::Knowledge;
 use crate::library::Library;
 use crate::names::{Pins, Trust};
 use crate::network_id::NetworkId;
 use crate::node::{Node, NodeConfig, NodeError, PeerBounds, Transport};
 use crate::rows;
-use crate::shared::{Beginning, Knowledge, Shared};
+use crate::shared::{Beginning, Shared};
 use crate::transfer::{Partials, ServeLimits, Server};
 use crate::upkeep;
 
@@ -119,11 +120,12 @@ impl NetworkBackend {
             None => Partials::in_memory(),
         };
         let library = Library::new(local, config.wasm_bytes);
+        let trust = trust(&setup, own, config.secret.is_none());
         let beginning = Beginning {
             network,
-            trust: trust(&setup, own, config.secret.is_none()),
             fetching: Fetching::new(partials),
-            knowledge: remembered(&library, &network, own).await?,
+            knowledge: remembered(&library, &network, &trust).await?,
+            trust,
             library: library.clone(),
             keypair: keypair.clone(),
         };
@@ -166,25 +168,26 @@ impl NetworkBackend {
 async fn remembered(
     library: &Library,
     network: &NetworkId,
-    own: PeerId,
+    trust: &Trust,
 ) -> Result<Knowledge, StorageError> {
-    let mut index = Index::new(IndexLimits::default(), own);
-    for record in rows::records(library.local(), network).await? {
-        index.take_back(record);
-    }
-    let mut pins = Pins::default();
-    for pin in rows::pins(library.local()).await? {
-        pins.pin(pin);
-    }
-    Ok(Knowledge {
+    let mut index = Index::new(IndexLimits::default(), trust.own);
+    trust.trusted.iter().for_each(|owner| index.trust(*owner));
+    let mut knowledge = Knowledge {
         index,
         fingerprints: Fingerprints::new(),
-        pins,
+        pins: Pins::default(),
         held: Held::new(HoldingLimits::default()),
-        repair: Repair::new(own),
+        repair: Repair::new(trust.own),
         schedule: Schedule::new(),
-        compared: HashSet::new(),
-    })
+        compared: Compared::default(),
+    };
+    for pin in rows::pins(library.local()).await? {
+        knowledge.pin(pin);
+    }
+    for record in rows::records(library.local(), network).await? {
+        knowledge.index.take_back(record);
+    }
+    Ok(knowledge)
 }
 
 fn trust(setup: &Setup, own: PeerId, open: bool) -> Trust {
@@ -233,9 +236,13 @@ impl Shared {
             }
             query.after = page.next;
             if query.after.is_none() {
-                return Ok(());
+                break;
             }
         }
+        // It is known now what is held, and so what has to give way.
+        let displaced = self.knowledge().index.trim();
+        let rows = displaced.iter().map(|record| rows::no_record(&record.key())).collect();
+        self.library.local().write(rows).await
     }
 
     async fn take_up_name(&self, name: &Name, module: Digest) -> Result<(), StorageError> {
@@ -249,15 +256,9 @@ impl Shared {
         };
         let record = self.knowledge().index.of_name(&owner, name).cloned();
         match record {
-            Some(record) if record.record().meaning() == Some(module) => {
-                let mut knowledge = self.knowledge();
-                if owner != self.own {
-                    knowledge.held.insert(record.key(), owner, record.record().bytes);
-                }
-                knowledge.repair.held(record.key(), owner);
-            }
+            Some(record) if record.record().meaning() == Some(module) => self.hold(&record),
             // It was deleted, and perhaps taken anew: of an own name, with this node's key elsewhere.
-            Some(_) => self.discard(name).await,
+            Some(_) => self.release_name(name).await,
             None if owner == self.own => self.adopt(name, module).await?,
             None => tracing::warn!(%name, "what is held for another has no record"),
         }

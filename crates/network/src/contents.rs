@@ -29,6 +29,29 @@ pub(crate) struct Contents {
     items: Vec<Item>,
 }
 
+/// Which contents list it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ContentsId {
+    /// The SHA-256 of its canonical JSON.
+    pub(crate) digest: Digest,
+    /// Its size in bytes; at most [`MAX_CONTENTS_BYTES`].
+    pub(crate) size: u32,
+}
+
+impl ContentsId {
+    /// That of a list.
+    pub(crate) fn of(contents: &Contents) -> Self {
+        let list = contents.canonical();
+        Self { digest: Digest::of(list.as_bytes()), size: list.len() as u32 }
+    }
+
+    /// Whether it is that of a list.
+    pub(crate) fn is_of(&self, contents: &Contents) -> bool {
+        *self == Self::of(contents)
+    }
+}
+
 /// A manifest or a blob, by its hashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use libp2p::{PeerId, Stream};
@@ -11,8 +12,10 @@ use crate::Key;
 use crate::core::sync;
 use crate::fetching::FetchingError;
 use crate::index::Applied;
+use crate::knowledge::Knowledge;
 use crate::library::{AddError, Library};
 use crate::node::{Peers, Service};
+use crate::pace::Pace;
 use crate::protocol::{MAX_KEYS, MAX_RECORDS, Receipt, Refusal, Request, Response};
 use crate::shared::Shared;
 use crate::transfer::Server;
@@ -88,8 +91,8 @@ impl Exchange {
                 let knowledge = &mut *knowledge;
                 Response::Summary(knowledge.fingerprints.summary(&knowledge.index))
             }
-            Request::Parts(parts) => match sync::told(&shared.knowledge().index, &parts) {
-                Some(told) => Response::Parts(told),
+            Request::Pages(pages) => match sync::told(&shared.knowledge().index, &pages) {
+                Some(told) => Response::Pages(told),
                 None => Response::Refused(Refusal::TooMuch),
             },
             Request::Announce(_) | Request::Find(_) | Request::Holds(_) => {
@@ -112,7 +115,11 @@ impl Exchange {
             Applied::New { .. } | Applied::Same if record.record().tombstone => {
                 return Receipt::Stored;
             }
-            Applied::New { .. } | Applied::Same => {}
+            Applied::NoRoom if record.record().tombstone => {
+                return Receipt::Refused(Refusal::TooMuch);
+            }
+            // What is held has room of its own.
+            Applied::New { .. } | Applied::Same | Applied::NoRoom => {}
         }
         let Some(_place) = self.place(peer) else { return Receipt::Refused(Refusal::Busy) };
         match shared.fetch_record(&record, Some(peer)).await {
@@ -176,9 +183,9 @@ impl Service for Exchange {
         Box::pin(self.answered(peer, request))
     }
 
-    fn serve(&self, peer: PeerId, stream: Stream) -> BoxFuture<'_, ()> {
+    fn serve(&self, peer: PeerId, stream: Stream, pace: Pace) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            if let Err(error) = self.content.serve(stream).await {
+            if let Err(error) = self.content.serve(stream, &pace).await {
                 tracing::debug!(%peer, %error, "a stream of content ended");
             }
         })
@@ -186,24 +193,26 @@ impl Service for Exchange {
 
     fn changed(&self, peers: &Peers) {
         let Some(shared) = self.shared.upgrade() else { return };
-        shared.knowledge().meet(shared.own, peers.iter().map(|peer| peer.id).collect());
+        let (peers, now) = (peers.iter().map(|peer| peer.id).collect(), shared.elapsed());
+        shared.knowledge().meet(shared.own, peers, now);
         shared.changed.notify_one();
         shared.peers_changed.notify_one();
     }
 }
 
-impl crate::shared::Knowledge {
+impl Knowledge {
     /// These peers are connected now, and no others.
-    fn meet(&mut self, own: PeerId, peers: HashSet<PeerId>) {
+    fn meet(&mut self, own: PeerId, peers: HashSet<PeerId>, now: Duration) {
         let known: HashSet<PeerId> = self.repair.live().iter().copied().collect();
         for peer in known.difference(&peers).filter(|peer| **peer != own) {
             self.repair.left(peer);
             self.schedule.gone(peer);
-            self.compared.remove(peer);
+            self.compared.gone(peer);
         }
         for peer in peers.difference(&known) {
             self.repair.joined(*peer);
             self.schedule.connected(*peer);
+            self.compared.met(*peer, now);
         }
     }
 }

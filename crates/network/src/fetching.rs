@@ -15,13 +15,13 @@ use wasm_exec_registry::{
     BoxFuture, Digest, Name, RegisterError, RegistryError, Row, StorageError,
 };
 
-use crate::contents::{Contents, InvalidContents, Kind};
+use crate::contents::{Contents, ContentsId, InvalidContents, Kind};
 use crate::library::AddError;
 use crate::node::Node;
-use crate::record::{ContentsId, SignedRecord};
+use crate::record::SignedRecord;
 use crate::rows;
 use crate::shared::Shared;
-use crate::transfer::{Fault, FetchError, Fetcher, Partials, Peers, Stated, Timing};
+use crate::transfer::{Fault, FetchError, Fetcher, Partials, Peers, Timing};
 
 /// How many closures are fetched at once for one [`Purpose`].
 const FETCHES: usize = 16;
@@ -230,6 +230,9 @@ impl Shared {
             self.hold(record);
             return Ok(());
         }
+        if stated.bytes > MAX_CLOSURE_BYTES {
+            return Err(FetchingError::TooLarge(stated.bytes));
+        }
         if !self.has_room(record) {
             return Err(FetchingError::NoRoom);
         }
@@ -238,7 +241,7 @@ impl Shared {
             && self.library.resolve(name).await?.is_some_and(|entry| entry.name == *name)
         {
             // The name was deleted and taken anew, and only the latter was heard.
-            self.let_go(record, Vec::new()).await;
+            self.release(record, Vec::new()).await;
         }
         let wanted = Wanted {
             module: stated.module,
@@ -267,18 +270,6 @@ impl Shared {
         stated.owner == self.own
             || held.contains(&record.key())
             || held.has_room(&stated.owner, stated.bytes)
-    }
-
-    /// The content of a record is on the disk.
-    fn hold(&self, record: &SignedRecord) {
-        let (key, stated) = (record.key(), record.record());
-        let mut knowledge = self.knowledge();
-        if stated.owner != self.own && !knowledge.held.contains(&key) {
-            knowledge.held.insert(key, stated.owner, stated.bytes);
-        }
-        if !knowledge.repair.holds(&key) {
-            knowledge.repair.held(key, stated.owner);
-        }
     }
 
     /// Has the closure of a module on the disk.
@@ -386,7 +377,6 @@ impl Shared {
         stated: Option<ContentsId>,
         sources: &[PeerId],
     ) -> Result<Contents, FetchingError> {
-        let stated = stated.map(|ContentsId { digest, size }| Stated { digest, size });
         let text = fetcher.contents(module, stated, sources).await?;
         Ok(Contents::decode(&text, self.library.wasm_bytes())?)
     }

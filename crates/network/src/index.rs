@@ -1,10 +1,14 @@
 //! All the records that a node knows of, in memory.
 //!
 //! A node keeps every record that it hears of, as long as it is valid, so that names are looked up
-//! without asking anybody. What makes room for that is bounded for each owner and for all of them;
-//! only the node's own records always have room.
+//! without asking anybody. The room for that is bounded for each owner and for all of them. When it
+//! is full, whoever has little of it is let in at the cost of whoever has most. The node's own records
+//! have room of their own, and so have those whose content it holds for their owners; those of trusted
+//! and pinned owners do not give way.
 
+mod loose;
 mod order;
+mod room;
 
 #[cfg(test)]
 mod tests;
@@ -17,16 +21,21 @@ use wasm_exec_registry::{Digest, Name};
 
 use crate::Key;
 use crate::protocol::{Entry, Refusal};
+use crate::recent::Recent;
 use crate::record::{NameRecord, Seconds, Selected, SignedRecord, canonical, select};
+use loose::Loose;
 use order::{ByText, FIRST_KEY, LAST_KEY};
 
 /// The most records that [`Index::claims`] tells of one name.
 pub(crate) const MAX_CLAIMS: usize = 16;
 
+/// Of how many records it is remembered that there was no room for them.
+const MAX_PASSED: usize = 65_536;
+
 /// How many records an index holds. One takes some 3 KiB of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IndexLimits {
-    /// The most records, the node's own not counted.
+    /// The most records, not counted the node's own and those whose content it holds.
     pub(crate) records: usize,
     /// The most records of one other owner, tombstones included.
     pub(crate) per_owner: usize,
@@ -60,21 +69,53 @@ pub(crate) struct Index {
     by_label: BTreeMap<String, BTreeMap<PeerId, usize>>,
     by_owner: BTreeMap<PeerId, usize>,
     tombstones: usize,
+    /// The keys of others' records whose content is held here, which is bounded elsewhere.
+    held: BTreeSet<Key>,
+    trusted: BTreeSet<PeerId>,
+    pinned: BTreeSet<PeerId>,
+    /// How many records do not give way because they are of a trusted or a pinned owner.
+    kept: usize,
+    /// Those that are neither own nor held nor kept.
+    loose: Loose,
+    /// The hashes of records that there was no room for among all.
+    passed: Recent,
+    /// The hashes of records beyond their owners' share.
+    excess: Recent,
+    /// Whether there has been room since expired records were last looked for.
+    had_room: bool,
+    /// How often there was no room for a record.
+    turned_away: u64,
+}
+
+/// Why a record is to be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interest {
+    /// Somebody tells of it.
+    Told,
+    /// Somebody here asks for it, so it takes the place of another if there is no room.
+    Wanted,
 }
 
 /// What became of a record that was to be known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Applied {
-    /// It was not known, and is now. `meaning_changed` says whether the name means something else
-    /// than before; a record that was only issued again changes nothing.
-    New { meaning_changed: bool },
+    /// It was not known, and is now.
+    New {
+        /// Whether the name means something else than before; a record that was only issued again
+        /// changes nothing.
+        meaning_changed: bool,
+        /// The record that is not known any more, for this one to have room.
+        displaced: Option<SignedRecord>,
+    },
     /// It is known.
     Same,
     /// This one is known, which supersedes it.
     Older(SignedRecord),
     /// This one is known, which the owner may not contradict: see [`Selected::Forbidden`].
     Forbidden(SignedRecord),
-    /// It is out of time, or there is no room for it.
+    /// It is as good as any other, and there is no room for it.
+    NoRoom,
+    /// It is out of time, or its owner has its share.
     Refused(Refusal),
 }
 
@@ -107,11 +148,25 @@ impl Index {
             by_label: BTreeMap::new(),
             by_owner: BTreeMap::new(),
             tombstones: 0,
+            held: BTreeSet::new(),
+            trusted: BTreeSet::new(),
+            pinned: BTreeSet::new(),
+            kept: 0,
+            loose: Loose::default(),
+            passed: Recent::new(MAX_PASSED),
+            excess: Recent::new(MAX_PASSED),
+            had_room: true,
+            turned_away: 0,
         }
     }
 
     /// Takes a record of this network, if it holds against the one that is known and there is room.
-    pub(crate) fn apply(&mut self, record: SignedRecord, now: Seconds) -> Applied {
+    pub(crate) fn apply(
+        &mut self,
+        record: SignedRecord,
+        interest: Interest,
+        now: Seconds,
+    ) -> Applied {
         if let Err(error) = record.record().check_time(now) {
             return Applied::Refused(error.refusal());
         }
@@ -126,14 +181,14 @@ impl Index {
             self.remove(&key);
         }
         let Some(held) = self.records.get(&key).cloned() else {
-            return self.apply_first(record);
+            return self.apply_first(record, interest);
         };
         match select(&held, &record) {
             Selected::Newer => {
                 let meaning_changed = held.record().meaning() != record.record().meaning();
                 self.unlink(&held);
                 self.link(record);
-                Applied::New { meaning_changed }
+                Applied::New { meaning_changed, displaced: None }
             }
             Selected::Same => Applied::Same,
             Selected::Older => Applied::Older(held),
@@ -145,27 +200,24 @@ impl Index {
     }
 
     /// Takes back a record that was known when the node ended, also if it has expired since, by this
-    /// node's clock at least.
+    /// node's clock at least, and whether or not there is room: what gives way is decided when it is
+    /// known what is held ([`Index::trim`]).
     pub(crate) fn take_back(&mut self, record: SignedRecord) {
-        if !self.records.contains_key(&record.key()) && self.has_room_for(&record.record().owner) {
+        if !self.records.contains_key(&record.key()) {
             self.link(record);
         }
     }
 
     /// Takes a record of whose key there is none.
-    fn apply_first(&mut self, record: SignedRecord) -> Applied {
-        if !self.has_room_for(&record.record().owner) {
-            return Applied::Refused(Refusal::TooMuch);
-        }
+    fn apply_first(&mut self, record: SignedRecord, interest: Interest) -> Applied {
+        let displaced = match self.place_for(&record, interest) {
+            Ok(Some(key)) => self.displace(&key),
+            Ok(None) => None,
+            Err(refused) => return refused,
+        };
         let meaning_changed = record.record().meaning().is_some();
         self.link(record);
-        Applied::New { meaning_changed }
-    }
-
-    fn has_room_for(&self, owner: &PeerId) -> bool {
-        let others = self.records.len() - self.count_of(&self.own);
-        let share = self.limits.per_owner;
-        *owner == self.own || others < self.limits.records && self.count_of(owner) < share
+        Applied::New { meaning_changed, displaced }
     }
 
     fn count_of(&self, owner: &PeerId) -> usize {
@@ -176,7 +228,17 @@ impl Index {
     pub(crate) fn expire(&mut self, now: Seconds) -> Vec<SignedRecord> {
         let due = self.by_expiry.range(..(now, FIRST_KEY));
         let keys: Vec<Key> = due.map(|&(_, key)| key).collect();
-        keys.iter().filter_map(|key| self.remove(key)).collect()
+        let expired: Vec<_> = keys.iter().filter_map(|key| self.remove(key)).collect();
+        if !expired.is_empty() {
+            self.excess.clear();
+        }
+        // While there is room, comparing with others brings what there was none for.
+        let has_room = !self.is_full();
+        if has_room && self.had_room {
+            self.passed.clear();
+        }
+        self.had_room = has_room;
+        expired
     }
 
     /// Forgets the record with this key, and gives it.
@@ -193,9 +255,12 @@ impl Index {
     }
 
     /// Whether a record whose bytes have this hash needs not be looked at: it is known, or is the
-    /// last one of its key that was forbidden.
+    /// last one of its key that was forbidden, or there was no room for it and is none.
     pub(crate) fn knows(&self, key: &Key, hash: &Key) -> bool {
-        self.hashes.contains(hash) || self.forbidden.get(key) == Some(hash)
+        match self.records.get(key) {
+            Some(known) => known.hash() == *hash || self.forbidden.get(key) == Some(hash),
+            None => self.excess.contains(hash) || self.is_full() && self.passed.contains(hash),
+        }
     }
 
     /// Whether a record with these bytes is known.
@@ -236,19 +301,15 @@ impl Index {
         self.by_name.get(canonical.as_str())
     }
 
-    /// Who has records of this label or of versions of it, in the order of their ids.
-    pub(crate) fn owners(&self, label: &str) -> impl Iterator<Item = &PeerId> {
-        self.by_label.get(label).into_iter().flat_map(BTreeMap::keys)
+    /// Who has records of this label or of versions of it, in the order of their ids, and how many.
+    pub(crate) fn owners(&self, label: &str) -> impl Iterator<Item = (&PeerId, usize)> {
+        let owners = self.by_label.get(label).into_iter().flatten();
+        owners.map(|(owner, count)| (owner, *count))
     }
 
-    /// What the keys that begin with this byte have, in their order.
-    pub(crate) fn entries(&self, part: u8) -> impl Iterator<Item = Entry> {
-        let [first, last] = [0, u8::MAX].map(|rest| {
-            let mut bytes = [rest; Key::BYTES];
-            bytes[0] = part;
-            Key::from_bytes(bytes)
-        });
-        let records = self.records.range(first..=last);
+    /// What this key has, and those after it that begin with the same byte, in their order.
+    pub(crate) fn entries_from(&self, key: &Key) -> impl Iterator<Item = Entry> {
+        let records = self.records.range(key.rest_of_part());
         records.map(|(&key, record)| Entry { key, hash: record.hash() })
     }
 
@@ -273,6 +334,7 @@ impl Index {
     fn link(&mut self, signed: SignedRecord) {
         let NameRecord { owner, name, module, not_after, tombstone, .. } = signed.record();
         let key = signed.key();
+        self.take_room(*owner, key);
         self.hashes.insert(signed.hash());
         self.by_claim.insert((signed.claim(), key));
         if *tombstone {
@@ -292,6 +354,7 @@ impl Index {
     fn unlink(&mut self, signed: &SignedRecord) {
         let NameRecord { owner, name, module, not_after, tombstone, .. } = signed.record();
         let key = signed.key();
+        self.leave_room(owner, &key);
         self.records.remove(&key);
         self.hashes.remove(&signed.hash());
         self.by_claim.remove(&(signed.claim(), key));

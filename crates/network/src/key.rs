@@ -5,6 +5,7 @@
 //! XOR Metric", 2002).
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use libp2p::PeerId;
 use serde::de::{Error, Visitor};
@@ -52,6 +53,13 @@ impl Key {
     /// Where libp2p's Kademlia looks for this key: it hashes whatever it is asked for.
     pub fn hashed(&self) -> Self {
         Self::of(&self.0)
+    }
+
+    /// This key and those after it that begin with the same byte.
+    pub fn rest_of_part(&self) -> RangeInclusive<Self> {
+        let mut last = [u8::MAX; Self::BYTES];
+        last[0] = self.0[0];
+        *self..=Self(last)
     }
 
     /// The bytes.

@@ -9,6 +9,7 @@
 #[cfg(test)]
 mod adversaries;
 mod backend;
+mod compared;
 mod config;
 mod contents;
 pub mod core;
@@ -17,13 +18,16 @@ mod fetching;
 mod held;
 mod index;
 mod key;
+mod knowledge;
 mod library;
 mod lookup;
 mod names;
 mod network_id;
 mod node;
+mod pace;
 mod protocol;
 mod publishing;
+mod recent;
 mod record;
 mod rows;
 mod shared;

@@ -223,7 +223,7 @@ impl Library {
         Ok(manifests)
     }
 
-    /// A module of a closure, hashed once more as a whole.
+    /// A module of a closure. What was fetched has been verified as a whole, and so has what is here.
     async fn creation(
         &self,
         module: Digest,
@@ -237,10 +237,11 @@ impl Library {
             None => self.local.blob(manifest.wasm).await?,
         };
         let wasm = wasm.ok_or(AddError::NotThat(manifest.wasm))?;
-        let links = manifest.links.clone();
-        let creation = spawn_blocking(move || Creation::new(name, links, wasm)).await.ok();
-        let same = creation.filter(|creation| creation.digest() == module);
-        same.ok_or(AddError::NotThat(module))
+        let creation = Creation::verified(name, manifest.clone(), wasm);
+        match creation.digest() == module {
+            true => Ok(creation),
+            false => Err(AddError::NotThat(module)),
+        }
     }
 }
 

@@ -15,8 +15,11 @@ use wasm_exec_registry::{Digest, Entry, Name, RegistryError};
 
 use crate::Key;
 use crate::fetching::Wanted;
+use crate::index::{Applied, Interest, MAX_CLAIMS};
+use crate::knowledge::Knowledge;
 use crate::names::{self, Meaning, owner_to_write};
-use crate::node::Node;
+use crate::node::{Node, REQUESTS_PER_SECOND};
+use crate::pace::Pace;
 use crate::protocol::{MAX_RECORDS, Request, Response};
 use crate::record::{NameRecord, SignedRecord};
 use crate::rows;
@@ -34,6 +37,11 @@ const MAX_ASKED: usize = 8;
 /// How many look-ups go on at once; more wait.
 const LOOKUPS: usize = 64;
 
+/// How many look-ups of names begin in a second, over time, and at once: each asks a peer once, and so
+/// many that nobody knows must not be more than what peers take.
+const LOOKUPS_PER_SECOND: u32 = REQUESTS_PER_SECOND / 3;
+const LOOKUP_BURST: u32 = 4 * LOOKUPS_PER_SECOND;
+
 /// For how long what nobody has is not asked for again.
 const ABSENCE: Duration = Duration::from_secs(10);
 
@@ -47,6 +55,7 @@ const MAX_MEANT: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Lookups {
     places: Semaphore,
+    pace: Pace,
     absent: Mutex<HashMap<Key, Instant>>,
     /// By modules, the record that a name was found to mean it by, last. Others may state anything of
     /// the same module, and whoever calls the name is to be served by what its owner states.
@@ -57,6 +66,7 @@ impl Lookups {
     pub(crate) fn new() -> Self {
         Self {
             places: Semaphore::new(LOOKUPS),
+            pace: Pace::new(LOOKUPS_PER_SECOND, LOOKUP_BURST, Instant::now()),
             absent: Mutex::default(),
             meant: Cache::new(MAX_MEANT),
         }
@@ -95,7 +105,7 @@ impl Shared {
         let is_own = name.namespace().is_none()
             && self.library.resolve(&name.without_version()).await?.is_some();
         let meaning = match self.meaning(name, is_own).await? {
-            Meaning::Unknown if !self.knows_all() => {
+            Meaning::Unknown if !self.knows_all(name) => {
                 self.look_up(name).await?;
                 self.meaning(name, is_own).await?
             }
@@ -122,7 +132,7 @@ impl Shared {
         };
         let Some(pin) = pin else { return Ok(meaning) };
         let row = rows::pin(&pin);
-        if !self.knowledge().pins.pin(pin) {
+        if !self.knowledge().pin(pin) {
             // Another request pinned it to another owner meanwhile.
             let knowledge = self.knowledge();
             let (index, pins) = (&knowledge.index, &knowledge.pins);
@@ -132,12 +142,13 @@ impl Shared {
         Ok(meaning)
     }
 
-    /// Whether what is not known here is known nowhere, as far as anybody can tell: all live peers
-    /// have been asked for all their records.
-    fn knows_all(&self) -> bool {
+    /// Whether what is not known of a name here is known nowhere, as far as anybody can tell: all live
+    /// peers that answer have been asked for all their records, and there was room for what they told.
+    fn knows_all(&self, name: &Name) -> bool {
         let knowledge = self.knowledge();
-        let live = knowledge.repair.live();
-        live.iter().all(|peer| *peer == self.own || knowledge.compared.contains(peer))
+        let owner = self.owner_of(name, &knowledge);
+        !knowledge.index.is_partial(owner.as_ref())
+            && knowledge.compared.is_complete(self.elapsed())
     }
 
     /// Asks those who should know for the records of a name.
@@ -146,6 +157,9 @@ impl Shared {
         let key = self.look_up_key(name);
         if self.lookups.is_absent(&key) {
             return Ok(());
+        }
+        if !self.lookups.pace.turn_within(PATIENCE).await {
+            return Err(RegistryError::LookupTimeout);
         }
         // The semaphore is never closed.
         let _place = self.lookups.places.acquire().await;
@@ -163,11 +177,17 @@ impl Shared {
     /// all claims of the name have in common.
     fn look_up_key(&self, name: &Name) -> Key {
         let plain = name.without_namespace();
-        let pinned = || self.knowledge().pins.get(plain.label()).copied();
-        match self.trust.owner(name).or_else(pinned) {
+        let owner = self.owner_of(name, &self.knowledge());
+        match owner {
             Some(owner) => NameRecord::key_of(&self.network, &owner, &plain),
             None => NameRecord::claim_key(&self.network, &plain),
         }
+    }
+
+    /// Whose a name is, if that is known: by its namespace, or because it is pinned.
+    fn owner_of(&self, name: &Name, knowledge: &Knowledge) -> Option<PeerId> {
+        let pinned = || knowledge.pins.get(name.label()).copied();
+        self.trust.owner(name).or_else(pinned)
     }
 
     /// Asks the closest peers for records, one more whenever those that were asked are silent.
@@ -192,7 +212,7 @@ impl Shared {
             let Ok(Some((peer, answer))) = timeout(HEDGE, asking.next()).await else { continue };
             let Ok(Response::Records(records)) = answer else { continue };
             asked.answered += 1;
-            self.hear_all(&records, peer).await;
+            self.hear_wanted(&records, peer, &key).await;
             if self.knows(&key) {
                 asked.found = true;
                 return asked;
@@ -206,13 +226,34 @@ impl Shared {
         index.get(key).is_some() || index.claims(key).next().is_some()
     }
 
-    /// Takes in what a peer knows. What is known already is not verified again.
-    pub(crate) async fn hear_all(&self, records: &[Bytes], peer: PeerId) {
+    /// Takes in what a peer knows, and says how much of it was new. What is known already is not
+    /// verified again.
+    pub(crate) async fn hear_all(&self, records: &[Bytes], peer: PeerId) -> usize {
+        let mut new = 0;
         for record in records.iter().take(MAX_RECORDS) {
-            let is_known = self.knowledge().index.holds(record);
-            if !is_known && let Err(refusal) = self.hear(record, peer).await {
-                tracing::debug!(%peer, ?refusal, "what a peer tells is worth nothing");
+            if self.knowledge().index.holds(record) {
+                continue;
             }
+            match self.hear(record, peer).await {
+                Ok((_, applied)) => new += usize::from(matches!(applied, Applied::New { .. })),
+                Err(refusal) => {
+                    tracing::debug!(%peer, ?refusal, "what a peer tells is worth nothing");
+                }
+            }
+        }
+        new
+    }
+
+    /// The same of what it answers when it is asked for this key. The first records that are what was
+    /// asked for are taken in also where there is no room.
+    async fn hear_wanted(&self, records: &[Bytes], peer: PeerId, key: &Key) {
+        let mut wanted = 0;
+        for record in records.iter().take(MAX_RECORDS) {
+            let Ok(record) = self.verified(record) else { continue };
+            let is_wanted = wanted < MAX_CLAIMS && [record.key(), record.claim()].contains(key);
+            wanted += usize::from(is_wanted);
+            let interest = if is_wanted { Interest::Wanted } else { Interest::Told };
+            let _ = self.take_in(&record, peer, interest).await;
         }
     }
 
@@ -263,12 +304,10 @@ impl Shared {
         if self.lookups.is_absent(&key) {
             return Ok(false);
         }
-        // The semaphore is never closed.
-        let _place = self.lookups.places.acquire().await;
         // In a network without routing, as a LAN may be, those who have it are connected. They come
         // first: anybody may be on record as a provider, and crowds are.
         let mut sources = self.nearest_live(&key);
-        for peer in timeout(PATIENCE, node.providers(key)).await.unwrap_or_default() {
+        for peer in self.providers(node, key).await {
             if !sources.contains(&peer) {
                 sources.push(peer);
             }
@@ -280,6 +319,13 @@ impl Shared {
         }
         self.lookups.remember_absent(key);
         Ok(false)
+    }
+
+    /// Who is on record as having a module.
+    async fn providers(&self, node: &Node, key: Key) -> Vec<PeerId> {
+        // The semaphore is never closed.
+        let _place = self.lookups.places.acquire().await;
+        timeout(PATIENCE, node.providers(key)).await.unwrap_or_default()
     }
 
     /// Some of the live peers, the nearest to a key first.

@@ -24,6 +24,10 @@ pub(crate) use pins::{NewPin, Pins};
 /// The most claims that a conflict lists.
 pub(crate) const MAX_CONFLICTING: usize = 16;
 
+/// The most records that are looked at for what all who claim a name agree on: more than two owners can
+/// have, since each owner's are looked at together.
+const MAX_LOOKED_AT: usize = 10_000;
+
 /// Whose names a node takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Trust {
@@ -51,7 +55,8 @@ pub(crate) enum Meaning {
     /// The namespace is neither a peer's id nor an alias.
     UnknownOwner,
     /// Several owners claim it with different modules: the canonical names of their claims, the
-    /// first [`MAX_CONFLICTING`] in the order of the owners' ids, of which two at least differ.
+    /// first [`MAX_CONFLICTING`] in the order of the owners' ids, of which two at least differ. Or so
+    /// many claim it that not all can be looked at, and then these may be the same.
     Conflict(Vec<Name>),
 }
 
@@ -86,7 +91,7 @@ pub(crate) fn meaning(
     pins: &Pins,
     now: Seconds,
 ) -> (Meaning, Option<NewPin>) {
-    let names = Names { index, now };
+    let names = Names { index, now, looked_at: MAX_LOOKED_AT };
     match name.namespace() {
         Some(_) => {
             let meaning = match trust.owner(name) {
@@ -121,6 +126,8 @@ pub(crate) fn owner_to_write(name: &Name, trust: &Trust) -> Result<Name, NotOurs
 struct Names<'a> {
     index: &'a Index,
     now: Seconds,
+    /// How many records may be looked at of all who claim a name.
+    looked_at: usize,
 }
 
 impl<'a> Names<'a> {
@@ -153,13 +160,14 @@ impl<'a> Names<'a> {
     /// chance to become the name's owner, and to change it later. Not being pinned, it turns into a
     /// conflict if they come to differ.
     fn claimed(&self, name: &Name) -> (Meaning, Option<NewPin>) {
-        let owners = self.index.owners(name.label());
-        let mut claims = owners.filter_map(|owner| self.record(owner, name));
+        let (owners, all) = self.claimants(name.label());
+        let mut claims = owners.into_iter().filter_map(|owner| self.record(owner, name));
         let Some(first) = claims.next() else {
             return (Meaning::Unknown, None);
         };
         let mut names = vec![first.canonical_name().clone()];
-        let mut conflict = false;
+        // Those who were not looked at may differ.
+        let mut conflict = !all;
         for claim in claims {
             conflict |= claim.record().module != first.record().module;
             // The last place is kept for the first one that differs.
@@ -175,6 +183,20 @@ impl<'a> Names<'a> {
         let only = names.len() == 1;
         let pin = only.then(|| NewPin::new(name.label(), first.record().owner));
         (Meaning::Record(first.clone()), pin)
+    }
+
+    /// Those who may claim a label, and whether these are all.
+    fn claimants(&self, label: &str) -> (Vec<&'a PeerId>, bool) {
+        let mut left = self.looked_at;
+        let mut owners = Vec::new();
+        for (owner, count) in self.index.owners(label) {
+            match left.checked_sub(count) {
+                Some(rest) => left = rest,
+                None => return (owners, false),
+            }
+            owners.push(owner);
+        }
+        (owners, true)
     }
 
     /// What a name means within one owner's.

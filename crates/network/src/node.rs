@@ -10,12 +10,14 @@
 //! connected is dropped for somebody else.
 
 mod behaviour;
+mod book;
 mod codec;
 mod config;
 #[cfg(feature = "delay")]
 mod delayed;
 mod driver;
 mod error;
+mod inward;
 mod ledger;
 mod peers;
 mod provided;
@@ -38,7 +40,9 @@ use libp2p::PeerId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time;
 
-pub(crate) use self::config::{NodeConfig, PeerBounds, Transport};
+pub(crate) use self::config::{
+    NodeConfig, PeerBounds, REQUEST_BYTES_PER_SECOND, REQUESTS_PER_SECOND, Transport,
+};
 pub use self::error::NodeError;
 pub(crate) use self::error::{AskError, OpenError};
 #[cfg(test)]
@@ -50,6 +54,7 @@ use self::driver::{Command, Driver, LookUp};
 use self::requests::answer_timeout;
 use self::traffic::Traffic;
 use crate::Key;
+use crate::pace::Pace;
 use crate::protocol::{Request, Response};
 
 /// Commands that wait for the node's task. Who has one more waits until it can be left.
@@ -67,9 +72,10 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// the node shuts down.
     fn answer(&self, peer: PeerId, request: Request) -> BoxFuture<'_, Response>;
 
-    /// Serves a transfer stream that a peer has opened. The stream's place is free again when the
-    /// future ends, so it has to end when the peer does nothing.
-    fn serve(&self, peer: PeerId, stream: libp2p::Stream) -> BoxFuture<'_, ()>;
+    /// Serves a transfer stream that a peer has opened, each request on it when the peer's pace has a
+    /// turn. The stream's place is free again when the future ends, so it has to end when the peer
+    /// does nothing.
+    fn serve(&self, peer: PeerId, stream: libp2p::Stream, pace: Pace) -> BoxFuture<'_, ()>;
 
     /// Peers came or went, or have said something new about themselves. It must not block: the
     /// node's task waits for it.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use self::bounded::{at_most, lists_at_most};
 use crate::Key;
+use crate::record::MAX_RECORD_BYTES;
 
 /// The protocol's name. Nodes that do not speak it have nothing to say to each other.
 pub(crate) const STORE_PROTOCOL: &str = "/wasm-exec/store/1";
@@ -23,17 +24,17 @@ pub(crate) const MAX_RECORDS: usize = MAX_KEYS;
 /// Parts that the key space is compared by: one for each first byte of a key.
 pub(crate) const PARTS: usize = 256;
 
-/// The most parts that one request asks for.
-pub(crate) const MAX_PARTS: usize = 8;
+/// The most pages of entries that one request asks for.
+pub(crate) const MAX_PAGES: usize = 8;
 
-/// The most entries of one part that are told.
+/// The most entries of a page.
 pub(crate) const MAX_ENTRIES: usize = 1024;
 
-/// The most bytes of a request: a full [`Request::Announce`], and some.
-pub(crate) const MAX_REQUEST_BYTES: u64 = 256 << 10;
+/// The most bytes of a request: twice a full [`Request::Announce`].
+pub(crate) const MAX_REQUEST_BYTES: u64 = 2 * (MAX_RECORDS * MAX_RECORD_BYTES) as u64;
 
-/// The most bytes of an answer: [`MAX_PARTS`] full parts of 72 bytes an entry, and some.
-pub(crate) const MAX_RESPONSE_BYTES: u64 = 768 << 10;
+/// The most bytes of an answer: [`MAX_PAGES`] full pages of some 80 bytes an entry, and some.
+pub(crate) const MAX_RESPONSE_BYTES: u64 = (MAX_PAGES * MAX_ENTRIES * 96) as u64;
 
 /// What one node asks another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,8 +50,8 @@ pub(crate) enum Request {
     Holds(#[serde(deserialize_with = "at_most::<MAX_KEYS, _, _>")] Vec<Key>),
     /// What sums up the records you know of, part by part?
     Summary,
-    /// Which records do you know of in these parts? At most [`MAX_PARTS`].
-    Parts(#[serde(deserialize_with = "at_most::<MAX_PARTS, _, _>")] Vec<u8>),
+    /// Which records do you know of in the parts of these keys, from the keys on? At most [`MAX_PAGES`].
+    Pages(#[serde(deserialize_with = "at_most::<MAX_PAGES, _, _>")] Vec<Key>),
 }
 
 /// What it is answered.
@@ -66,9 +67,10 @@ pub(crate) enum Response {
     Held(#[serde(deserialize_with = "at_most::<MAX_KEYS, _, _>")] Vec<Key>),
     /// To [`Request::Summary`]: a fingerprint for each of [`PARTS`] parts.
     Summary(#[serde(deserialize_with = "at_most::<PARTS, _, _>")] Vec<Key>),
-    /// To [`Request::Parts`]: for each part that was asked for, its entries.
-    Parts(
-        #[serde(deserialize_with = "lists_at_most::<MAX_PARTS, MAX_ENTRIES, _, _>")]
+    /// To [`Request::Pages`]: for each page that was asked for, its entries, [`MAX_ENTRIES`] if there
+    /// are as many.
+    Pages(
+        #[serde(deserialize_with = "lists_at_most::<MAX_PAGES, MAX_ENTRIES, _, _>")]
         Vec<Vec<Entry>>,
     ),
     /// The request was not one that a node of this version makes, or too much.

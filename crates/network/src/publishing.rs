@@ -14,15 +14,15 @@ use wasm_exec_registry::{
     Registered, RegistryError, StorageError,
 };
 
-use crate::contents::Contents;
+use crate::contents::{Contents, ContentsId};
 use crate::core::placement::REPLICAS;
 use crate::core::repair::Stored;
 use crate::fetching::MAX_CLOSURE_BYTES;
-use crate::index::Applied;
+use crate::index::{Applied, Interest};
 use crate::library::stored;
 use crate::names::{NotOurs, owner_to_write};
 use crate::protocol::{Receipt, Refusal, Request, Response};
-use crate::record::{Content, ContentsId, NameRecord, NoSuccessor, SignError, SignedRecord};
+use crate::record::{Content, NameRecord, NoSuccessor, SignError, SignedRecord};
 use crate::rows;
 use crate::shared::{Shared, now};
 
@@ -120,7 +120,7 @@ impl Shared {
         };
         let rows = vec![rows::record(&record), rows::contents(&module, contents.canonical())];
         let registered = self.library.local().create_with(creation, rows).await?;
-        self.learn(&record);
+        self.learn(&record, Interest::Wanted);
         self.knowledge().repair.held(record.key(), self.own);
         Ok((registered, Some(record)))
     }
@@ -234,8 +234,8 @@ impl Shared {
             }
             deleted => deleted?,
         }
-        self.learn(&tombstone);
-        self.knowledge().repair.dropped(&tombstone.key());
+        self.learn(&tombstone, Interest::Wanted);
+        self.knowledge().repair.released(&tombstone.key());
         self.pass_on(&tombstone, None);
         Ok(())
     }
@@ -250,7 +250,7 @@ impl Shared {
         match self.issue(name, content(module, &contents)) {
             Ok(record) => {
                 self.library.local().write(vec![rows::record(&record)]).await?;
-                self.learn(&record);
+                self.learn(&record, Interest::Wanted);
                 self.knowledge().repair.held(record.key(), self.own);
             }
             Err(error) => tracing::warn!(%error, %name, "a name is not told to the network"),
@@ -258,8 +258,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Lets go of what is on this disk under another's name.
-    pub(crate) async fn discard(&self, name: &Name) {
+    /// Releases what is on this disk under a name of which there is no record that says so.
+    pub(crate) async fn release_name(&self, name: &Name) {
         if let Err(error) = self.library.local().delete(Reference::Name(name.clone())).await {
             tracing::warn!(%error, %name, "what nobody wants any more stays on the disk");
         }
@@ -289,7 +289,7 @@ impl Shared {
         let record = self.record(&record.key()).filter(|record| record.record().is_due(now()));
         let Some(record) = record else { return Ok(()) };
         let next = SignedRecord::sign(&record.record().refreshed(now())?, &self.keypair)?;
-        if matches!(self.learn(&next), Applied::New { .. }) {
+        if matches!(self.learn(&next, Interest::Wanted), Applied::New { .. }) {
             self.library.local().write(vec![rows::record(&next)]).await?;
             self.pass_on(&next, None);
         }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use wasm_exec_registry::{Digest, InvalidName, Name};
 
 use crate::Key;
-use crate::contents::Contents;
+use crate::contents::{ContentsId, MAX_CONTENTS_BYTES};
 use crate::network_id::NetworkId;
 
 pub(crate) use invalid::{InvalidRecord, SignError};
@@ -37,9 +37,6 @@ pub(crate) type Seconds = u64;
 
 /// The most bytes of a signed record.
 pub(crate) const MAX_RECORD_BYTES: usize = 2 << 10;
-
-/// The most bytes of a contents list.
-pub(crate) const MAX_CONTENTS_BYTES: u32 = 64 << 10;
 
 /// The most bytes of all that a contents list names: 64 modules of 64 MiB. What a node takes is
 /// less.
@@ -84,29 +81,6 @@ pub(crate) struct NameRecord {
     pub(crate) not_after: Seconds,
     /// Whether the name has been deleted.
     pub(crate) tombstone: bool,
-}
-
-/// Which contents list it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ContentsId {
-    /// The SHA-256 of its canonical JSON.
-    pub(crate) digest: Digest,
-    /// Its size in bytes; at most [`MAX_CONTENTS_BYTES`].
-    pub(crate) size: u32,
-}
-
-impl ContentsId {
-    /// That of a list.
-    pub(crate) fn of(contents: &Contents) -> Self {
-        let list = contents.canonical();
-        Self { digest: Digest::of(list.as_bytes()), size: list.len() as u32 }
-    }
-
-    /// Whether it is that of a list.
-    pub(crate) fn is_of(&self, contents: &Contents) -> bool {
-        *self == Self::of(contents)
-    }
 }
 
 impl NameRecord {
@@ -171,7 +145,7 @@ impl NameRecord {
         {
             return unbounded("incarnation");
         }
-        if !(1..=MAX_CONTENTS_BYTES).contains(&self.contents.size) {
+        if !(1..=MAX_CONTENTS_BYTES).contains(&(self.contents.size as usize)) {
             return unbounded("contents.size");
         }
         if !(1..=MAX_CONTENT_BYTES).contains(&self.bytes) {

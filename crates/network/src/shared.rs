@@ -1,6 +1,5 @@
 //! What the parts of a node share: what is on its disk, and what it knows of the network.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,25 +13,27 @@ use tokio::sync::{Notify, mpsc};
 use wasm_exec_registry::{DeleteError, Name, Reference, RegistryError, Row, StorageError};
 
 use crate::Key;
-use crate::core::repair::Repair;
-use crate::core::sync::{Entries, Fingerprints, Schedule};
 use crate::fetching::Fetching;
-use crate::held::Held;
-use crate::index::{Applied, Index};
+use crate::index::{Applied, Interest};
+use crate::knowledge::Knowledge;
 use crate::library::Library;
 use crate::lookup::Lookups;
-use crate::names::{Pins, Trust};
+use crate::names::Trust;
 use crate::network_id::NetworkId;
 use crate::node::Node;
-use crate::protocol::{Entry, Refusal};
+use crate::protocol::Refusal;
 use crate::publishing::Writing;
-use crate::record::{Seconds, SignedRecord};
+use crate::recent::Recent;
+use crate::record::{MAX_RECORD_BYTES, Seconds, SignedRecord};
 use crate::rows;
 use crate::suspicions::Suspicions;
 
 /// How many records may wait to be passed on, and how many rows to be written. What finds no room is
 /// left to the next comparison with a peer.
 const QUEUE: usize = 4096;
+
+/// How many messages that are no records are remembered, so that they are not verified again.
+const MAX_FORGED: usize = 16_384;
 
 /// What the parts of a node share.
 pub(crate) struct Shared {
@@ -54,22 +55,11 @@ pub(crate) struct Shared {
     knowledge: Mutex<Knowledge>,
     /// Grows whenever the network changes what a name means here.
     generation: AtomicU64,
+    /// The hashes of what was taken for records and is none.
+    forged: Mutex<Recent>,
     began: Instant,
     news: mpsc::Sender<News>,
     unwritten: mpsc::Sender<Key>,
-}
-
-/// What is known of the network.
-#[derive(Debug)]
-pub(crate) struct Knowledge {
-    pub(crate) index: Index,
-    pub(crate) fingerprints: Fingerprints,
-    pub(crate) pins: Pins,
-    pub(crate) held: Held,
-    pub(crate) repair: Repair,
-    pub(crate) schedule: Schedule,
-    /// Live peers whose records have all been asked for since they are connected.
-    pub(crate) compared: HashSet<PeerId>,
 }
 
 /// A record to pass on.
@@ -99,16 +89,6 @@ pub(crate) struct Queues {
     pub(crate) unwritten: mpsc::Receiver<Key>,
 }
 
-impl Entries for Index {
-    fn part(&self, part: u8) -> impl Iterator<Item = Entry> {
-        self.entries(part)
-    }
-
-    fn is_settled(&self, entry: &Entry) -> bool {
-        self.knows(&entry.key, &entry.hash)
-    }
-}
-
 impl Shared {
     pub(crate) fn new(beginning: Beginning) -> (Arc<Self>, Queues) {
         let Beginning { keypair, network, trust, library, fetching, knowledge } = beginning;
@@ -129,6 +109,7 @@ impl Shared {
             node: OnceLock::new(),
             knowledge: Mutex::new(knowledge),
             generation: AtomicU64::new(0),
+            forged: Mutex::new(Recent::new(MAX_FORGED)),
             began: Instant::now(),
             news,
             unwritten,
@@ -178,8 +159,7 @@ impl Shared {
         self.knowledge().index.get(key).cloned()
     }
 
-    /// Takes in a record that a peer sent: what is new is passed on, kept on the disk soon, and acted
-    /// upon.
+    /// Takes in a record that a peer tells of.
     ///
     /// # Errors
     ///
@@ -189,42 +169,109 @@ impl Shared {
         bytes: &[u8],
         from: PeerId,
     ) -> Result<(SignedRecord, Applied), Refusal> {
-        let record = SignedRecord::verify(bytes, &self.network, now())
-            .map_err(|invalid| invalid.refusal())?;
-        let applied = self.learn(&record);
+        let record = self.verified(bytes)?;
+        let applied = self.take_in(&record, from, Interest::Told).await?;
+        Ok((record, applied))
+    }
+
+    /// The record that these bytes are. What is none at any time is found out once.
+    ///
+    /// # Errors
+    ///
+    /// Why they are none that is worth anything here.
+    pub(crate) fn verified(&self, bytes: &[u8]) -> Result<SignedRecord, Refusal> {
+        // Longer ones are refused before they are looked at.
+        let hash = (bytes.len() <= MAX_RECORD_BYTES).then(|| SignedRecord::hash_of(bytes));
+        if hash.is_some_and(|hash| self.forged().contains(&hash)) {
+            return Err(Refusal::Invalid);
+        }
+        let verified = SignedRecord::verify(bytes, &self.network, now());
+        verified.map_err(|invalid| {
+            let refusal = invalid.refusal();
+            if refusal == Refusal::Invalid {
+                hash.into_iter().for_each(|hash| self.forged().insert(hash));
+            }
+            refusal
+        })
+    }
+
+    fn forged(&self) -> MutexGuard<'_, Recent> {
+        self.forged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether bytes are known to be no record.
+    #[cfg(test)]
+    pub(crate) fn is_forged(&self, bytes: &[u8]) -> bool {
+        self.forged().contains(&SignedRecord::hash_of(bytes))
+    }
+
+    /// Takes in a record that a peer sent: what is new is passed on, kept on the disk soon, and acted
+    /// upon.
+    ///
+    /// # Errors
+    ///
+    /// Why the record is worth nothing here.
+    pub(crate) async fn take_in(
+        &self,
+        record: &SignedRecord,
+        from: PeerId,
+        interest: Interest,
+    ) -> Result<Applied, Refusal> {
+        let applied = self.learn(record, interest);
         match &applied {
-            Applied::New { meaning_changed } => {
+            Applied::New { meaning_changed, .. } => {
                 if record.record().owner == self.own {
                     self.suspicions.newer();
                 }
                 // One that was only issued again spreads when records are compared.
                 if *meaning_changed {
-                    self.pass_on(&record, Some(from));
+                    self.pass_on(record, Some(from));
                 }
                 if record.record().tombstone {
-                    self.bury(&record).await;
+                    self.release(record, vec![rows::record(record)]).await;
                 } else {
                     self.write_soon(record.key());
                 }
             }
             Applied::Refused(refusal) => return Err(*refusal),
-            Applied::Same | Applied::Older(_) | Applied::Forbidden(_) => {}
+            Applied::Same | Applied::Older(_) | Applied::Forbidden(_) | Applied::NoRoom => {}
         }
-        Ok((record, applied))
+        Ok(applied)
     }
 
-    /// Knows a record from here on, if it holds.
-    pub(crate) fn learn(&self, record: &SignedRecord) -> Applied {
+    /// Knows a record from here on, if it holds and there is room for it.
+    pub(crate) fn learn(&self, record: &SignedRecord, interest: Interest) -> Applied {
         let mut knowledge = self.knowledge();
-        let applied = knowledge.index.apply(record.clone(), now());
-        if let Applied::New { meaning_changed } = applied {
+        let applied = knowledge.index.apply(record.clone(), interest, now());
+        if let Applied::New { meaning_changed, displaced } = &applied {
             knowledge.fingerprints.changed(&record.key());
             drop(knowledge);
-            if meaning_changed {
+            if *meaning_changed {
                 self.meanings_changed();
             }
+            self.displaced(displaced.as_slice());
         }
         applied
+    }
+
+    /// The content of a record is on the disk, and the record stays known for it.
+    pub(crate) fn hold(&self, record: &SignedRecord) {
+        let is_new = self.knowledge().hold(record, &self.own);
+        if is_new {
+            self.meanings_changed();
+        }
+    }
+
+    /// Records are not known any more, for others to have room. Soon they are not on the disk, either.
+    fn displaced(&self, records: &[SignedRecord]) {
+        if records.is_empty() {
+            return;
+        }
+        for record in records {
+            self.knowledge().fingerprints.changed(&record.key());
+            self.write_soon(record.key());
+        }
+        self.meanings_changed();
     }
 
     /// Has other peers told of a record. Whom it does not reach asks for it when records are compared.
@@ -232,7 +279,8 @@ impl Shared {
         let _ = self.news.try_send(News { record: record.bytes().clone(), from });
     }
 
-    /// Has the record under a key written, whose loss would cost no more than hearing it again.
+    /// Has what there is of a key written, a record or none. To lose one costs no more than hearing it
+    /// again, and one too many is taken away when the node starts.
     fn write_soon(&self, key: Key) {
         let _ = self.unwritten.try_send(key);
     }
@@ -257,29 +305,22 @@ impl Shared {
         Ok(entry.is_some_and(|entry| entry.name == *name && entry.digest == record.record().module))
     }
 
-    /// Keeps a tombstone, and lets go of what it stands for.
-    async fn bury(&self, tombstone: &SignedRecord) {
-        self.let_go(tombstone, vec![rows::record(tombstone)]).await;
-    }
-
-    /// Lets go of what is kept under the name of a record, and writes the rows.
-    pub(crate) async fn let_go(&self, record: &SignedRecord, rows: Vec<Row>) {
-        {
-            let mut knowledge = self.knowledge();
-            knowledge.held.remove(&record.key());
-            knowledge.repair.dropped(&record.key());
-        }
+    /// Releases what is kept under the name of a record: its content is not held any more, and goes
+    /// from the disk in the transaction that writes the rows.
+    pub(crate) async fn release(&self, record: &SignedRecord, rows: Vec<Row>) {
+        let displaced = self.knowledge().release(&record.key());
+        self.displaced(&displaced);
         let name = self.local_name(record);
         let reference = Reference::Name(name.clone());
         let local = self.library.local();
-        let dropped = match local.delete_with(reference, rows.clone()).await {
+        let released = match local.delete_with(reference, rows.clone()).await {
             // Only the record was here.
             Err(DeleteError::Registry(RegistryError::UnknownName(_))) => local.write(rows).await,
             Err(DeleteError::Storage(error)) => Err(error),
             Ok(()) => self.library.forget_contents(record.record().module).await,
             Err(error) => Err(io::Error::other(error).into()),
         };
-        if let Err(error) = dropped {
+        if let Err(error) = released {
             tracing::warn!(%error, %name, "what nobody wants any more stays on the disk");
         }
     }

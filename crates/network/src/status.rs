@@ -68,7 +68,11 @@ impl Shared {
                 received_bytes: status.received_bytes,
                 sent_bytes: status.sent_bytes,
             },
-            refused: refused(&status).into_iter().chain(self.suspicions.counts()).collect(),
+            refused: refused(&status)
+                .into_iter()
+                .chain(self.suspicions.counts())
+                .chain([("names", knowledge.index.turned_away())])
+                .collect(),
         }
     }
 }

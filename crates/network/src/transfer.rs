@@ -17,7 +17,7 @@ mod range;
 mod schedule;
 mod serve;
 
-pub(crate) use fetch::{FetchError, Fetcher, Peers, Stated, Timing};
+pub(crate) use fetch::{FetchError, Fetcher, Peers, Timing};
 pub(crate) use partial::Partials;
 #[cfg(test)]
 pub(crate) use serve::ServeError;

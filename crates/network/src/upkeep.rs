@@ -18,6 +18,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use crate::Key;
 use crate::core::repair::Action;
 use crate::core::sync::{Answer, Round};
+use crate::node::{REQUEST_BYTES_PER_SECOND, REQUESTS_PER_SECOND};
 use crate::protocol::{MAX_RECORDS, Request, Response};
 use crate::record::Seconds;
 use crate::rows;
@@ -33,7 +34,7 @@ const BETWEEN_PLANS: Duration = Duration::from_millis(200);
 const REFRESHING: Duration = Duration::from_secs(600);
 
 /// How long what has expired is remembered, and its content kept: a clock may be wrong. A week.
-const GRACE: Seconds = 7 * 24 * 60 * 60;
+pub(crate) const GRACE: Seconds = 7 * 24 * 60 * 60;
 
 /// How often the addresses of peers are written at most.
 const REMEMBERING: Duration = Duration::from_secs(60);
@@ -44,9 +45,10 @@ const ROUND: Duration = Duration::from_secs(30);
 /// How many rows share a transaction.
 const ROWS: usize = 512;
 
-/// How long a peer is left alone after it was told something, so that a node which passes much on keeps
-/// far within what peers take: ten messages a second, of 128 KiB at most.
-const BETWEEN_NEWS: Duration = Duration::from_millis(100);
+/// How much of what a peer takes is for news: half of the bytes, and a fifth of the requests. The rest is
+/// for what else it is asked.
+const NEWS_BYTES_PER_SECOND: u32 = REQUEST_BYTES_PER_SECOND / 2;
+const NEWS_PER_SECOND: u32 = REQUESTS_PER_SECOND / 5;
 
 /// How many records may wait to be told to one peer.
 const MAX_UNTOLD: usize = 1024;
@@ -79,17 +81,24 @@ async fn tell(shared: Arc<Shared>, mut queue: mpsc::Receiver<News>) {
         }
         for (peer, records) in untold.next() {
             let shared = &shared;
+            let rest = rest_after(records.iter().map(Bytes::len).sum());
             telling.push(async move {
                 if let Some(node) = shared.node()
                     && let Err(error) = node.ask(peer, Request::Announce(records)).await
                 {
                     tracing::debug!(%peer, %error, "a peer was not told");
                 }
-                sleep(BETWEEN_NEWS).await;
+                sleep(rest).await;
                 peer
             });
         }
     }
+}
+
+/// How long a peer is left alone after it was told so many bytes.
+fn rest_after(bytes: usize) -> Duration {
+    let for_bytes = Duration::from_secs(bytes as u64) / NEWS_BYTES_PER_SECOND;
+    for_bytes.max(Duration::from_secs(1) / NEWS_PER_SECOND)
 }
 
 /// What peers are still to be told.
@@ -137,7 +146,8 @@ async fn write(shared: Arc<Shared>, mut queue: mpsc::Receiver<Key>) {
     while queue.recv_many(&mut keys, ROWS).await > 0 {
         let rows = {
             let index = &shared.knowledge().index;
-            keys.drain(..).filter_map(|key| index.get(&key).map(rows::record)).collect()
+            let row = |key| index.get(&key).map_or_else(|| rows::no_record(&key), rows::record);
+            keys.drain(..).map(row).collect()
         };
         if let Err(error) = shared.library.local().write(rows).await {
             tracing::warn!(%error, "what peers said is not on the disk");
@@ -190,16 +200,20 @@ async fn ended<F: Future<Output = ()>>(futures: &mut FuturesUnordered<F>) {
 
 /// Learns what a peer knows, as far as it tells in time.
 async fn compare(shared: &Shared, peer: PeerId) {
-    let complete = timeout(ROUND, ask_all(shared, peer)).await.unwrap_or(false);
+    let mut new = 0;
+    let complete = timeout(ROUND, ask_all(shared, peer, &mut new)).await.unwrap_or(false);
+    let now = shared.elapsed();
     let mut knowledge = shared.knowledge();
     knowledge.schedule.ended(&peer);
-    if complete && knowledge.repair.live().contains(&peer) {
-        knowledge.compared.insert(peer);
+    if complete {
+        knowledge.compared.told_all(&peer);
+    } else if new > 0 {
+        knowledge.compared.told_some(&peer, now);
     }
 }
 
-/// Whether the peer answered to the end.
-async fn ask_all(shared: &Shared, peer: PeerId) -> bool {
+/// Whether the peer answered to the end. Counts what it told that was new.
+async fn ask_all(shared: &Shared, peer: PeerId, new: &mut usize) -> bool {
     let Some(node) = shared.node() else { return false };
     let mut round = {
         let mut knowledge = shared.knowledge();
@@ -209,9 +223,9 @@ async fn ask_all(shared: &Shared, peer: PeerId) -> bool {
     while let Some(ask) = round.ask() {
         let answer = match node.ask(peer, ask.into()).await {
             Ok(Response::Summary(fingerprints)) => Answer::Summary(fingerprints),
-            Ok(Response::Parts(parts)) => Answer::Parts(parts),
+            Ok(Response::Pages(pages)) => Answer::Pages(pages),
             Ok(Response::Records(records)) => {
-                shared.hear_all(&records, peer).await;
+                *new += shared.hear_all(&records, peer).await;
                 Answer::Found
             }
             refused => {
@@ -248,11 +262,11 @@ async fn act(shared: &Shared, action: Action) {
             Some(record) => {
                 shared.ask_to_store(peer, &record).await;
             }
-            None => shared.knowledge().repair.dropped(&key),
+            None => shared.knowledge().repair.released(&key),
         },
         Action::Release { key } => {
             if let Some(record) = shared.record(&key) {
-                shared.let_go(&record, Vec::new()).await;
+                shared.release(&record, Vec::new()).await;
             }
         }
     }
@@ -265,15 +279,20 @@ async fn refresh(shared: Arc<Shared>) {
     loop {
         ticks.tick().await;
         shared.refresh_own().await;
-        let expired = {
-            let mut knowledge = shared.knowledge();
-            let expired = knowledge.index.expire(now().saturating_sub(GRACE));
-            expired.iter().for_each(|record| knowledge.fingerprints.changed(&record.key()));
-            expired
-        };
-        for record in &expired {
-            shared.let_go(record, vec![rows::no_record(&record.key())]).await;
-        }
+        forget_expired(&shared, now()).await;
+    }
+}
+
+/// Forgets what has expired long ago, and lets its content go.
+pub(crate) async fn forget_expired(shared: &Shared, now: Seconds) {
+    let expired = {
+        let mut knowledge = shared.knowledge();
+        let expired = knowledge.index.expire(now.saturating_sub(GRACE));
+        expired.iter().for_each(|record| knowledge.fingerprints.changed(&record.key()));
+        expired
+    };
+    for record in &expired {
+        shared.release(record, vec![rows::no_record(&record.key())]).await;
     }
 }
 
@@ -293,5 +312,52 @@ async fn remember(shared: Arc<Shared>) {
             tracing::warn!(%error, "where peers are is not on the disk");
         }
         sleep(REMEMBERING).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::PeerBounds;
+    use crate::protocol::MAX_REQUEST_BYTES;
+    use crate::record::MAX_RECORD_BYTES;
+
+    fn news(byte: u8, from: Option<PeerId>) -> News {
+        News { record: Bytes::from(vec![byte]), from }
+    }
+
+    fn told(untold: &mut Untold) -> HashMap<PeerId, Vec<Bytes>> {
+        untold.next().into_iter().collect()
+    }
+
+    #[test]
+    fn a_silent_peer_holds_up_nobody_but_itself() {
+        let [silent, other] = [(); 2].map(|()| PeerId::random());
+        let mut untold = Untold::default();
+        untold.add(&[silent, other], [news(1, None)].into_iter());
+        assert_eq!(told(&mut untold).len(), 2);
+        untold.told(&other);
+        untold.add(&[silent, other], [news(2, None), news(3, Some(other))].into_iter());
+        let next = told(&mut untold);
+        assert_eq!(next, HashMap::from([(other, vec![Bytes::from_static(&[2])])]));
+        // What waits for it is bounded, and goes with it.
+        untold.add(&[silent, other], (0..=u8::MAX).cycle().take(2000).map(|n| news(n, None)));
+        assert_eq!(untold.records[&silent].len(), MAX_UNTOLD);
+        untold.add(&[other], std::iter::empty());
+        assert!(!untold.records.contains_key(&silent));
+    }
+
+    /// Whoever does nothing but tell news keeps within what peers take, with room for other requests.
+    #[test]
+    fn news_are_told_no_faster_than_peers_take_them() {
+        let bounds = PeerBounds::default();
+        for records in [1, 2, MAX_RECORDS / 2, MAX_RECORDS] {
+            let bytes = records * MAX_RECORD_BYTES;
+            let messages = 1.0 / rest_after(bytes).as_secs_f64();
+            assert!(messages <= f64::from(bounds.requests_per_second) / 2.0, "{records}");
+            let sent = messages * bytes as f64;
+            assert!(sent <= f64::from(bounds.bytes_per_second) * 0.6, "{records}");
+            assert!((bytes as u64) < MAX_REQUEST_BYTES);
+        }
     }
 }

@@ -43,7 +43,7 @@ pub struct NetworkStatus {
     pub connections: ConnectionCounts,
     /// The records of names.
     pub records: RecordCounts,
-    /// The content that is kept here.
+    /// The content that is kept here for others.
     pub blobs: BlobCounts,
     /// Whether everything has enough copies.
     pub replication: ReplicationCounts,
@@ -90,12 +90,12 @@ pub struct RecordCounts {
     pub held: u64,
 }
 
-/// Content that a node keeps.
+/// Content that a node keeps for others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BlobCounts {
-    /// How many blobs.
+    /// How many closures: modules, each with all that it links to.
     pub count: u64,
-    /// How many bytes they have together.
+    /// How many bytes they have, as their owners' records say. What two closures share counts for both.
     pub bytes: u64,
 }
 

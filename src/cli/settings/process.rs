@@ -37,6 +37,10 @@ pub(crate) enum LogFormat {
     Auto,
 }
 
+/// What is not logged unless it is asked for by its name: Kademlia warns whenever it knows of nobody to
+/// ask, which a node that is alone need not be told.
+const QUIET: &str = "libp2p_kad::behaviour=error";
+
 /// The server's process.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -56,7 +60,7 @@ impl ProcessOptions {
         let log = sources.pick("log", log, "info".to_owned())?;
         let log_format = sources.pick("log-format", log_format, LogFormat::Auto)?;
         let log = EnvFilter::builder()
-            .parse(&log)
+            .parse(format!("{QUIET},{log}"))
             .map_err(|source| SettingsError::LogFilter { filter: log, source })?;
         Ok(Process { workers, log, log_format })
     }

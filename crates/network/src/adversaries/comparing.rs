@@ -22,9 +22,12 @@ fn entries(part: u8, count: usize) -> Vec<Entry> {
     (0..count).map(|number| Entry { key: key(part, number), hash: Key::of(b"hash") }).collect()
 }
 
-fn parts(request: &Request, told: impl Fn(u8) -> Vec<Entry>) -> Option<Response> {
+fn pages(request: &Request, told: impl Fn(u8) -> Vec<Entry>) -> Option<Response> {
+    let part_of = |from: &Key| from.as_bytes()[0];
     match request {
-        Request::Parts(parts) => Some(Response::Parts(parts.iter().map(|p| told(*p)).collect())),
+        Request::Pages(pages) => {
+            Some(Response::Pages(pages.iter().map(|from| told(part_of(from))).collect()))
+        }
         _ => None,
     }
 }
@@ -41,13 +44,13 @@ const LIES: [(&str, Lie); 11] = [
     ("endless fingerprints", |request| summary(request, 200_000)),
     ("another answer", |request| matches!(request, Request::Summary).then_some(Response::Heard)),
     ("refusing", |_| Some(Response::Refused(Refusal::Failed))),
-    ("unsorted", |request| parts(request, |part| entries(part, 100).into_iter().rev().collect())),
-    ("twice", |request| parts(request, |part| entries(part, 1).repeat(2))),
-    ("other parts", |request| parts(request, |part| entries(part.wrapping_add(1), 10))),
-    ("too many entries", |request| parts(request, |part| entries(part, MAX_ENTRIES + 1))),
+    ("unsorted", |request| pages(request, |part| entries(part, 100).into_iter().rev().collect())),
+    ("twice", |request| pages(request, |part| entries(part, 1).repeat(2))),
+    ("other pages", |request| pages(request, |part| entries(part.wrapping_add(1), 10))),
+    ("too many entries", |request| pages(request, |part| entries(part, MAX_ENTRIES + 1))),
     ("nonsense found", |request| match request {
         Request::Find(_) => Some(Response::Records(vec![Bytes::from_static(b"nonsense"); 64])),
-        request => parts(request, |part| entries(part, 1)),
+        request => pages(request, |part| entries(part, 1)),
     }),
 ];
 
@@ -75,7 +78,7 @@ async fn who_has_always_more_is_asked_for_so_much_and_no_more() {
             counted.fetch_add(1, Ordering::SeqCst);
             None
         }
-        request => parts(request, |part| entries(part, MAX_ENTRIES)),
+        request => pages(request, |part| entries(part, MAX_ENTRIES)),
     };
     let honest = Honest::start(Vec::new()).await;
     let evil = Evil::start(Wiles::answering(answers), &[&honest]).await;
@@ -83,7 +86,7 @@ async fn who_has_always_more_is_asked_for_so_much_and_no_more() {
         (found.load(Ordering::SeqCst) == MAX_ROUND_KEYS / MAX_KEYS).then_some(())
     })
     .await;
-    let compared = honest.shared().knowledge().compared.contains(&evil.id());
+    let compared = honest.shared().knowledge().compared.is_done(&evil.id());
     assert!(!compared, "what it did not tell is not known");
     assert_eq!(honest.status().records.known, 0);
 }

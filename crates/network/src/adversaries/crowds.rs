@@ -29,12 +29,12 @@ fn liar(number: usize, victims: &[PeerId]) -> Wiles {
     let serving = SERVINGS[number % SERVINGS.len()];
     Wiles::new(serving, move |request| match request {
         Request::Find(_) => Some(Response::Records(records.clone())),
-        Request::Parts(parts) => {
-            let entry = |part: &u8| {
-                let key = Key::from_bytes([*part; Key::BYTES]);
+        Request::Pages(pages) => {
+            let entry = |from: &Key| {
+                let key = Key::from_bytes([from.as_bytes()[0]; Key::BYTES]);
                 vec![Entry { key, hash: key }]
             };
-            Some(Response::Parts(parts.iter().map(entry).collect()))
+            Some(Response::Pages(pages.iter().map(entry).collect()))
         }
         _ => None,
     })

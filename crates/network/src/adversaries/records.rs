@@ -4,9 +4,10 @@ use bytes::Bytes;
 use libp2p::identity::Keypair;
 
 use super::support::{Evil, Honest, Serving, Wiles, content, eventually, first, forge, sign};
+use crate::contents::ContentsId;
 use crate::network_id::NetworkId;
 use crate::protocol::{Receipt, Refusal, Request, Response};
-use crate::record::{Content, ContentsId, MAX_CLOCK_SKEW, NameRecord};
+use crate::record::{Content, MAX_CLOCK_SKEW, NameRecord};
 use crate::shared::now;
 
 async fn one_and_evil(wiles: Wiles) -> (Honest, Evil) {
@@ -48,6 +49,24 @@ async fn a_changed_byte_is_seen_wherever_it_is() {
     }
     assert_eq!(honest.status().records.known, 0);
     evil.announce(&honest, vec![record]).await;
+    assert_eq!(honest.status().records.known, 1);
+}
+
+/// What is no record is none for ever, unlike what is out of time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forgeries_are_remembered_and_what_may_come_to_be_valid_is_not() {
+    let (honest, evil) = one_and_evil(Wiles::serving(Serving::Nothing)).await;
+    let record = evil.record("utils", content(b"evil"));
+    let forged = forge(&Keypair::generate_ed25519(), &record);
+    let early = NameRecord { issued_at: now() + 60 * 60, ..record.clone() };
+    let early = sign(&evil.keypair, &early);
+    for _ in 0..2 {
+        refused(&evil, &honest, &forged, Refusal::Invalid).await;
+        refused(&evil, &honest, &early, Refusal::OutOfTime).await;
+    }
+    assert!(honest.shared().is_forged(&forged));
+    assert!(!honest.shared().is_forged(&early));
+    evil.announce(&honest, vec![sign(&evil.keypair, &record)]).await;
     assert_eq!(honest.status().records.known, 1);
 }
 

@@ -14,17 +14,18 @@ use libp2p::core::SignedEnvelope;
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, Stream};
 use wasm_exec_registry::{
-    Backend, Creation, Digest, GraphLimits, NetworkStatus, RedbBackend, RegisterError, Registered,
-    Registration, Registry, RegistryError,
+    Backend, Creation, Digest, GraphError, GraphLimits, NetworkStatus, RedbBackend, RegisterError,
+    Registered, Registration, Registry, RegistryError,
 };
 
 use crate::backend::NetworkBackend;
 use crate::config::NetworkConfig;
-use crate::contents::Contents;
+use crate::contents::{Contents, ContentsId};
 use crate::network_id::NetworkId;
 use crate::node::{Node, NodeConfig, PeerBounds, Peers, Service, Transport};
+use crate::pace::Pace;
 use crate::protocol::{PARTS, Receipt, Request, Response};
-use crate::record::{Content, ContentsId, NameRecord, SignedRecord};
+use crate::record::{Content, NameRecord, SignedRecord};
 use crate::shared::{Shared, now};
 
 /// How long anything may take before it is taken for hanging.
@@ -130,10 +131,18 @@ impl Honest {
     }
 
     /// The Wasm of a module, as a call would load it.
+    pub(super) async fn try_load(&self, reference: &str) -> Result<Bytes, RegistryError> {
+        let resolved = self.registry.resolve(&reference.parse().unwrap()).await?;
+        let graph = self.registry.graph(resolved.digest, GraphLimits::default()).await;
+        let graph = graph.map_err(|error| match error {
+            GraphError::Registry(error) => error,
+            error => panic!("{error}"),
+        })?;
+        self.registry.blob(graph.nodes.last().expect("itself").wasm).await
+    }
+
     pub(super) async fn load(&self, reference: &str) -> Option<Bytes> {
-        let resolved = self.registry.resolve(&reference.parse().unwrap()).await.ok()?;
-        let graph = self.registry.graph(resolved.digest, GraphLimits::default()).await.ok()?;
-        self.registry.blob(graph.nodes.last()?.wasm).await.ok()
+        self.try_load(reference).await.ok()
     }
 
     /// Waits until a name has this content here; any other is a forgery.
@@ -214,6 +223,8 @@ pub(super) type Answers = dyn Fn(&Request) -> Option<Response> + Send + Sync;
 pub(super) struct Wiles {
     pub(super) serving: Serving,
     pub(super) answers: Box<Answers>,
+    /// Whether it answers nothing at all.
+    pub(super) is_silent: bool,
     /// How often it was asked anything, and for content.
     pub(super) asked: AtomicUsize,
     pub(super) streams: AtomicUsize,
@@ -235,7 +246,12 @@ impl Wiles {
         answers: impl Fn(&Request) -> Option<Response> + Send + Sync + 'static,
     ) -> Self {
         let (asked, streams) = Default::default();
-        Self { serving, answers: Box::new(answers), asked, streams }
+        Self { serving, answers: Box::new(answers), is_silent: false, asked, streams }
+    }
+
+    /// Says nothing, whatever it is asked.
+    pub(super) fn silent() -> Self {
+        Self { is_silent: true, ..Self::serving(Serving::Silent) }
     }
 }
 
@@ -247,18 +263,21 @@ fn lie(request: &Request) -> Response {
         Request::Find(_) => Response::Records(Vec::new()),
         Request::Holds(keys) => Response::Held(keys.clone()),
         Request::Summary => Response::Summary(vec![crate::Key::of(b"anything"); PARTS]),
-        Request::Parts(parts) => Response::Parts(vec![Vec::new(); parts.len()]),
+        Request::Pages(pages) => Response::Pages(vec![Vec::new(); pages.len()]),
     }
 }
 
 impl Service for Wiles {
     fn answer(&self, _: PeerId, request: Request) -> BoxFuture<'_, Response> {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.is_silent {
+            return pending().boxed();
+        }
         let response = (self.answers)(&request).unwrap_or_else(|| lie(&request));
         async move { response }.boxed()
     }
 
-    fn serve(&self, _: PeerId, stream: Stream) -> BoxFuture<'_, ()> {
+    fn serve(&self, _: PeerId, stream: Stream, _: Pace) -> BoxFuture<'_, ()> {
         self.streams.fetch_add(1, Ordering::SeqCst);
         serve(stream, self.serving).map(drop).boxed()
     }
@@ -371,9 +390,12 @@ impl Evil {
         }
     }
 
-    /// Tells an honest node of records.
+    /// Tells an honest node of records, again if it is too busy to answer in time.
     pub(super) async fn announce(&self, honest: &Honest, records: Vec<Bytes>) {
-        assert_eq!(self.ask(honest, Request::Announce(records)).await, Response::Heard);
+        let answer = eventually("they are heard", async || {
+            self.node.ask(honest.id(), Request::Announce(records.clone())).await.ok()
+        });
+        assert_eq!(answer.await, Response::Heard);
     }
 
     /// The first record of a name of its own.

@@ -149,7 +149,7 @@ impl Repair {
     }
 
     /// This node does not hold it any more, or nobody should: it has expired, or was taken back.
-    pub fn dropped(&mut self, key: &Key) {
+    pub fn released(&mut self, key: &Key) {
         self.holdings.remove(key);
     }
 

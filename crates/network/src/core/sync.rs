@@ -2,8 +2,8 @@
 //!
 //! The key space is compared by 256 parts, one for each first byte of a key. Nodes that know the
 //! same tell each other so in one answer of 8 KiB; nodes that do not ask for the entries of the
-//! parts that differ, and then for the records that they lack (Demers et al., "Epidemic Algorithms
-//! for Replicated Database Maintenance", 1987). A [`Round`] is one such conversation, of the side
+//! parts that differ, page by page, and then for the records that they lack (Demers et al., "Epidemic
+//! Algorithms for Replicated Database Maintenance", 1987). A [`Round`] is one such conversation, of the side
 //! that asks; a [`Schedule`] says with whom the next is due.
 
 mod round;
@@ -11,16 +11,16 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 
-pub use self::round::{Answer, Ask, MAX_ROUND_KEYS, Misbehaviour, Round};
+pub use self::round::{Answer, Ask, MAX_ROUND_KEYS, MAX_ROUND_PAGES, Misbehaviour, Round};
 pub use self::schedule::{MAX_ROUNDS, SYNC_EVERY, SYNC_PEERS, Schedule};
 use super::Entry;
 use crate::Key;
-use crate::protocol::{MAX_ENTRIES, MAX_PARTS, PARTS};
+use crate::protocol::{MAX_ENTRIES, MAX_PAGES, PARTS};
 
 /// The records that a node knows of, by parts.
 pub trait Entries {
-    /// The entries whose keys begin with this byte, by ascending keys.
-    fn part(&self, part: u8) -> impl Iterator<Item = Entry>;
+    /// The entry of this key and of those after it in the same part, by ascending keys.
+    fn entries_from(&self, key: &Key) -> impl Iterator<Item = Entry>;
 
     /// Whether a record that a peer has need not be asked for, since it is known not to hold.
     fn is_settled(&self, _entry: &Entry) -> bool {
@@ -45,9 +45,7 @@ impl Fingerprints {
         self.parts[usize::from(part_of(key))] = None;
     }
 
-    /// A fingerprint of each part, in their order: the BLAKE3 hash of the entries that would be told
-    /// of it. What is beyond the bound of an answer does not count, or two nodes that can tell each
-    /// other nothing new would never agree.
+    /// A fingerprint of each part, in their order: the BLAKE3 hash of its entries.
     pub fn summary(&mut self, entries: &impl Entries) -> Vec<Key> {
         let fingerprints = (0..=u8::MAX).zip(&mut self.parts);
         fingerprints
@@ -64,18 +62,18 @@ impl Default for Fingerprints {
 
 fn fingerprint(entries: &impl Entries, part: u8) -> Key {
     let mut hasher = blake3::Hasher::new();
-    for entry in entries.part(part).take(MAX_ENTRIES) {
+    for entry in entries.entries_from(&first_of(part)) {
         hasher.update(entry.key.as_bytes()).update(entry.hash.as_bytes());
     }
     Key::from_bytes(*hasher.finalize().as_bytes())
 }
 
-/// What a node answers when it is asked for these parts: the first entries of each, as many as may
-/// be told. `None` if more parts were asked for than may be, or not in ascending order.
-pub fn told(entries: &impl Entries, parts: &[u8]) -> Option<Vec<Vec<Entry>>> {
-    let tell = |part: &u8| entries.part(*part).take(MAX_ENTRIES).collect();
-    let ascend = parts.is_sorted_by(|one, next| one < next);
-    (parts.len() <= MAX_PARTS && ascend).then(|| parts.iter().map(tell).collect())
+/// What a node answers when it is asked for the pages that begin at these keys: as many entries of
+/// each as may be told. `None` if more pages were asked for than may be, or not in ascending order.
+pub fn told(entries: &impl Entries, pages: &[Key]) -> Option<Vec<Vec<Entry>>> {
+    let tell = |from: &Key| entries.entries_from(from).take(MAX_ENTRIES).collect();
+    let ascend = pages.is_sorted_by(|one, next| one < next);
+    (pages.len() <= MAX_PAGES && ascend).then(|| pages.iter().map(tell).collect())
 }
 
 /// The parts whose fingerprints differ, in their order.
@@ -98,4 +96,23 @@ pub fn missing(mine: impl IntoIterator<Item = Entry>, theirs: &[Entry]) -> Vec<K
 /// The part that a key belongs to.
 fn part_of(key: &Key) -> u8 {
     key.as_bytes()[0]
+}
+
+/// The first key of a part.
+fn first_of(part: u8) -> Key {
+    let mut key = [0; Key::BYTES];
+    key[0] = part;
+    Key::from_bytes(key)
+}
+
+/// The next key of the same part; `None` after the last.
+fn next_of(key: &Key) -> Option<Key> {
+    let mut next = *key.as_bytes();
+    for byte in next[1..].iter_mut().rev() {
+        *byte = byte.wrapping_add(1);
+        if *byte != 0 {
+            return Some(Key::from_bytes(next));
+        }
+    }
+    None
 }

@@ -8,17 +8,21 @@ use crate::record::fixtures::{NOW, content, first, keypair, name, owner, sign, s
 use crate::record::{LIFETIME, MAX_CLOCK_SKEW};
 
 const OWN: u8 = 0;
-const CHANGED: Applied = Applied::New { meaning_changed: true };
-const UNCHANGED: Applied = Applied::New { meaning_changed: false };
+const CHANGED: Applied = Applied::New { meaning_changed: true, displaced: None };
+const UNCHANGED: Applied = Applied::New { meaning_changed: false, displaced: None };
 
 fn index() -> Index {
     Index::new(IndexLimits::default(), owner(OWN))
 }
 
+fn told(index: &mut Index, record: SignedRecord, now: Seconds) -> Applied {
+    index.apply(record, Interest::Told, now)
+}
+
 fn index_of(records: &[SignedRecord]) -> Index {
     let mut index = index();
     for record in records {
-        assert_eq!(index.apply(record.clone(), NOW), CHANGED, "{record:?}");
+        assert_eq!(told(&mut index, record.clone(), NOW), CHANGED, "{record:?}");
     }
     index
 }
@@ -39,7 +43,7 @@ fn says_what_became_of_a_record() {
         [start, refreshed, deleted, again, back, changed].map(|record| sign(1, &record));
 
     let mut index = index();
-    let mut apply = |record: &SignedRecord| index.apply(record.clone(), NOW);
+    let mut apply = |record: &SignedRecord| told(&mut index, record.clone(), NOW);
     assert_eq!(apply(&start), CHANGED);
     assert_eq!(apply(&start), Applied::Same);
     assert_eq!(apply(&refreshed), UNCHANGED);
@@ -63,9 +67,9 @@ fn says_what_became_of_a_record() {
 fn the_tombstone_of_an_unknown_name_changes_nothing() {
     let deleted = sign(1, &first(1, "a", 1).deleted(NOW).unwrap());
     let mut index = index();
-    assert_eq!(index.apply(deleted.clone(), NOW), UNCHANGED);
+    assert_eq!(told(&mut index, deleted.clone(), NOW), UNCHANGED);
     assert_eq!(index.counts().tombstones, 1);
-    assert!(matches!(index.apply(signed(1, "a", 1), NOW), Applied::Older(_)));
+    assert!(matches!(told(&mut index, signed(1, "a", 1), NOW), Applied::Older(_)));
     assert_eq!(index.by_module(&content(1).module).count(), 0);
     assert_eq!(index.of_name(&owner(1), &name("a")), Some(&deleted));
 }
@@ -76,25 +80,25 @@ fn records_out_of_time_are_refused_and_make_room() {
     let not_after = record.record().not_after;
     let refused = Applied::Refused(Refusal::OutOfTime);
     let mut index = index();
-    assert_eq!(index.apply(record.clone(), not_after + 1), refused);
-    assert_eq!(index.apply(record.clone(), NOW - MAX_CLOCK_SKEW - 1), refused);
-    assert_eq!(index.apply(record.clone(), not_after), CHANGED);
+    assert_eq!(told(&mut index, record.clone(), not_after + 1), refused);
+    assert_eq!(told(&mut index, record.clone(), NOW - MAX_CLOCK_SKEW - 1), refused);
+    assert_eq!(told(&mut index, record.clone(), not_after), CHANGED);
 
     assert_eq!(index.expire(not_after), []);
     assert_eq!(index.expire(not_after + 1), std::slice::from_ref(&record));
     assert_eq!(index.counts(), Counts { records: 0, own: 0, tombstones: 0, owners: 0 });
 
     // One that has expired and was not looked for yet holds against nothing.
-    assert_eq!(index.apply(record, NOW), CHANGED);
+    assert_eq!(told(&mut index, record, NOW), CHANGED);
     let other = NameRecord { issued_at: not_after, not_after: not_after + 9, ..first(1, "a", 2) };
-    assert_eq!(index.apply(sign(1, &other), not_after + 1), CHANGED);
+    assert_eq!(told(&mut index, sign(1, &other), not_after + 1), CHANGED);
     assert_eq!(index.counts().records, 1);
 }
 
 #[test]
 fn no_owner_takes_more_than_its_share() {
     let mut index = Index::new(IndexLimits { records: 5, per_owner: 2 }, owner(OWN));
-    let mut apply = |of, text| index.apply(signed(of, text, 1), NOW);
+    let mut apply = |of, text| told(&mut index, signed(of, text, 1), NOW);
     let too_much = Applied::Refused(Refusal::TooMuch);
     for text in ["a", "b"] {
         assert_eq!(apply(1, text), CHANGED);
@@ -106,15 +110,12 @@ fn no_owner_takes_more_than_its_share() {
         assert_eq!(apply(OWN, text), CHANGED);
     }
     assert_eq!(apply(3, "a"), CHANGED);
-    assert_eq!(apply(3, "b"), too_much);
-    assert_eq!(apply(4, "a"), too_much);
+    assert_eq!(apply(3, "b"), Applied::NoRoom);
+    assert!(matches!(apply(4, "a"), Applied::New { displaced: Some(_), .. }));
     // What takes another one's place needs no room.
     let next = first(1, "a", 1).refreshed(NOW).unwrap();
-    assert_eq!(index.apply(sign(1, &next), NOW), UNCHANGED);
-    assert_eq!(index.counts(), Counts { records: 11, own: 6, tombstones: 0, owners: 4 });
-
-    index.remove(&next.key());
-    assert_eq!(index.apply(signed(1, "c", 1), NOW), CHANGED);
+    assert_eq!(told(&mut index, sign(1, &next), NOW), UNCHANGED);
+    assert_eq!(index.counts(), Counts { records: 11, own: 6, tombstones: 0, owners: 5 });
 }
 
 #[test]
@@ -128,10 +129,10 @@ fn finds_an_owners_versions_of_a_label_and_nothing_near() {
     assert_eq!(of(1, "a.b"), ["a.b@1.0.0"]);
     assert_eq!(of(1, "b"), [""; 0]);
     assert_eq!(of(3, "a"), [""; 0]);
-    let mut owners = [owner(1), owner(2)];
+    let mut owners = [(owner(1), 4), (owner(2), 1)];
     owners.sort();
-    assert!(index.owners("a").eq(&owners));
-    assert!(index.owners("a0").eq(&[owner(1)]));
+    assert!(index.owners("a").eq(owners.iter().map(|(owner, count)| (owner, *count))));
+    assert!(index.owners("a0").eq([(&owner(1), 1)]));
     assert_eq!(index.owners("b").count(), 0);
     assert_eq!(index.of_name(&owner(1), &name("acme:a@1.0.0")), Some(&records[1]));
 }
@@ -163,6 +164,9 @@ fn check(index: &Index) {
         rebuilt.link(record.clone());
     }
     rebuilt.forbidden.clone_from(&index.forbidden);
+    rebuilt.passed.clone_from(&index.passed);
+    rebuilt.excess.clone_from(&index.excess);
+    (rebuilt.had_room, rebuilt.turned_away) = (index.had_room, index.turned_away);
     assert_eq!(index, &rebuilt);
     for &record in &records {
         assert!(index.holds(record.bytes()));
@@ -173,7 +177,10 @@ fn check(index: &Index) {
             usize::from(!record.record().tombstone)
         );
     }
-    let entries: Vec<_> = (0..=u8::MAX).flat_map(|part| index.entries(part)).collect();
+    let part = |part| Key::from_bytes(std::array::from_fn(|at| if at == 0 { part } else { 0 }));
+    let parts = (0..=u8::MAX).map(part);
+    let entries: Vec<_> =
+        parts.flat_map(|part| index.entries_from(&part).collect::<Vec<_>>()).collect();
     let expected = records.iter().map(|record| Entry { key: record.key(), hash: record.hash() });
     assert!(entries.into_iter().eq(expected));
     assert_eq!(index.own().count(), index.counts().own);
@@ -213,14 +220,16 @@ proptest! {
                     }
                     prop_assert!(index.records.values().all(|held| !held.record().is_expired(now)));
                 }
-                _ => match index.apply(record.clone(), now) {
+                _ => match told(&mut index, record.clone(), now) {
                     Applied::New { .. } => prop_assert_eq!(index.get(&record.key()), Some(&record)),
                     Applied::Same => prop_assert_eq!(index.get(&record.key()), Some(&record)),
                     Applied::Older(held) | Applied::Forbidden(held) => {
                         prop_assert_eq!(index.get(&record.key()), Some(&held));
                         prop_assert_eq!(index.counts(), before);
                     }
-                    Applied::Refused(_) => prop_assert_ne!(index.get(&record.key()), Some(&record)),
+                    Applied::Refused(_) | Applied::NoRoom => {
+                        prop_assert_ne!(index.get(&record.key()), Some(&record));
+                    }
                 },
             }
             let counts = index.counts();

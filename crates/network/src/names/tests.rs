@@ -1,7 +1,7 @@
 //! What names mean: each rule as lines of a table, each line a world and a question.
 
 use super::*;
-use crate::index::{Applied, IndexLimits};
+use crate::index::{Applied, IndexLimits, Interest};
 use crate::record::NameRecord;
 use crate::record::fixtures::{NOW, content, first, name, owner, sign, signed};
 
@@ -56,7 +56,7 @@ impl World {
     }
 
     fn hear(&mut self, record: &SignedRecord) {
-        let applied = self.index.apply(record.clone(), NOW);
+        let applied = self.index.apply(record.clone(), Interest::Told, NOW);
         assert!(matches!(applied, Applied::New { .. }), "{applied:?}");
     }
 
@@ -237,6 +237,24 @@ fn a_conflict_lists_few_of_many_and_always_two_that_differ() {
         assert!(names.iter().any(|name| name.as_str() == odd_name), "{odd}");
         assert!(names.iter().any(|name| name.as_str() != odd_name), "{odd}");
     }
+}
+
+/// Keys are free, so whoever likes can claim a name as often as there are places: that is a conflict,
+/// and not a reason to look at all of them.
+#[test]
+fn more_claims_than_are_looked_at_are_a_conflict() {
+    let mut world = open();
+    for of in 1..=8 {
+        world.hear(&signed(of, "a", 7));
+    }
+    let claimed =
+        |looked_at, text| Names { index: &world.index, now: NOW, looked_at }.claimed(&name(text));
+    assert!(matches!(claimed(8, "a"), (Meaning::Record(_), None)), "all of them agree");
+    let (Meaning::Conflict(names), None) = claimed(7, "a") else {
+        panic!("one was not looked at");
+    };
+    assert_eq!(names.len(), 7);
+    assert_eq!(claimed(7, "a@1.0.0"), (Meaning::Unknown, None));
 }
 
 #[test]

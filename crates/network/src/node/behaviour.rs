@@ -10,6 +10,7 @@ use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{PeerId, StreamProtocol, autonat, dcutr, identify, kad, mdns, ping, relay};
 
+use super::book::Book;
 use super::codec::Codec;
 use super::config::{NodeConfig, PeerBounds};
 use super::provided::Provided;
@@ -43,9 +44,6 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 /// For how long a peer is on record as a provider, and how often this node renews its own records.
 const PROVIDER_TTL: Duration = Duration::from_secs(3 * 60 * 60);
 const PROVIDER_RENEWAL: Duration = Duration::from_secs(60 * 60);
-
-/// Of how many peers addresses are kept for when they are to be dialled.
-const ADDRESS_BOOK: usize = 1024;
 
 /// Streams of one connection beyond those that are counted as requests: those that are read.
 const READING_STREAMS: usize = 16;
@@ -86,6 +84,7 @@ pub(super) struct Behaviour {
     pub(super) kad: kad::Behaviour<Provided>,
     pub(super) store: request_response::Behaviour<Codec>,
     pub(super) transfer: streams::Behaviour,
+    book: Book,
     mdns: Toggle<mdns::tokio::Behaviour>,
     autonat_client: Toggle<autonat::v2::client::Behaviour>,
     autonat_server: Toggle<autonat::v2::server::Behaviour>,
@@ -113,6 +112,7 @@ impl Behaviour {
             kad: kad(local, config, protocols.kad.clone()),
             store: store(bounds, protocols.store.clone()),
             transfer: streams::Behaviour::new(protocols.transfer.clone()),
+            book: Book::new(),
             mdns: mdns(config, local).into(),
             autonat_client: on_the_internet.then(Default::default).into(),
             autonat_server: on_the_internet.then(Default::default).into(),
@@ -141,7 +141,7 @@ fn identify(config: &NodeConfig) -> identify::Behaviour {
         identify::Config::new(FAMILY.to_owned(), config.keypair.public())
             .with_agent_version(config.agent.clone())
             .with_push_listen_addr_updates(true)
-            .with_cache_size(ADDRESS_BOOK),
+            .with_cache_size(0),
     )
 }
 

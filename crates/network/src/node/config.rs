@@ -8,6 +8,12 @@ use libp2p::{Multiaddr, PeerId};
 
 use crate::Key;
 
+/// Requests that a peer may begin in a second, over time, and their bytes. What a node sends by itself
+/// keeps to what its peers take.
+pub(crate) const REQUESTS_PER_SECOND: u32 = 50;
+/// See [`REQUESTS_PER_SECOND`].
+pub(crate) const REQUEST_BYTES_PER_SECOND: u32 = 1 << 20;
+
 /// What a node is started with.
 #[derive(Clone)]
 pub(crate) struct NodeConfig {
@@ -80,6 +86,11 @@ pub(crate) struct PeerBounds {
     pub(crate) bytes_per_second: u32,
     /// How many it may send at once, after it was quiet.
     pub(crate) byte_burst: u32,
+    /// Requests for content that a peer may make on its transfer streams in a second, over time. A
+    /// request is for a range of 1 MiB at most; whoever makes more of them waits.
+    pub(crate) content_requests_per_second: u32,
+    /// How many it may make at once, after it was quiet.
+    pub(crate) content_burst: u32,
     /// By how many bursts a peer may exceed the rates, being refused, before it is banned.
     pub(crate) patience: u32,
     /// For how long a banned peer is not let in.
@@ -108,10 +119,12 @@ impl Default for PeerBounds {
             connections_per_peer: 3,
             pending_connections: 32,
             wanted_peers: 64,
-            requests_per_second: 50,
+            requests_per_second: REQUESTS_PER_SECOND,
             request_burst: 500,
-            bytes_per_second: 1 << 20,
+            bytes_per_second: REQUEST_BYTES_PER_SECOND,
             byte_burst: 8 << 20,
+            content_requests_per_second: 256,
+            content_burst: 1024,
             patience: 2,
             ban: Duration::from_secs(10 * 60),
             requests_at_once: 16,

@@ -30,6 +30,7 @@ use self::twins::Twins;
 use super::behaviour::{Behaviour, BehaviourEvent, Protocols};
 use super::config::NodeConfig;
 use super::error::{AskError, NodeError, OpenError};
+use super::inward::Inward;
 use super::ledger::{Ledger, Place};
 use super::peers::{Members, Peers};
 use super::redial::{Redial, peer_of, without_peer};
@@ -73,6 +74,7 @@ pub(super) struct Driver {
     ledger: Ledger,
     members: Members,
     redial: Redial,
+    inward: Inward,
     relays: Relays,
     twins: Twins,
     refusals: Refusals,
@@ -102,7 +104,8 @@ impl Driver {
         commands: mpsc::Receiver<Command>,
     ) -> Result<Self, NodeError> {
         let protocols = Protocols::of(&config.network);
-        let (transport, relay_client) = transport::build(&config, &shared.traffic)?;
+        let inward = Inward::default();
+        let (transport, relay_client) = transport::build(&config, &shared.traffic, &inward)?;
         let behaviour = Behaviour::new(&config, &protocols, relay_client);
         let local = shared.peer_id;
         let settings = Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
@@ -119,6 +122,7 @@ impl Driver {
             ledger: Ledger::new(config.bounds),
             members: Members::default(),
             redial: Redial::new(&local),
+            inward,
             relays: Relays::default(),
             twins: Twins::default(),
             refusals: Refusals::default(),
@@ -143,10 +147,12 @@ impl Driver {
             if let Some(peer) = peer_of(&address) {
                 self.swarm.behaviour_mut().limits.bypass_peer_id(&peer);
             }
+            self.inward.note(&address);
             self.redial.configure(address, now);
         }
         for (peer, addresses) in known {
             let addresses: Vec<_> = addresses.into_iter().map(without_peer).collect();
+            addresses.iter().for_each(|address| self.inward.note(address));
             self.redial.remember(peer, &addresses, now);
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! A peer has two token buckets, for requests and for their bytes. It may overdraw them: what it
 //! asks for then is refused, but charged. So a peer that calms down is served again after a while,
-//! and one that does not falls ever deeper, until it is banned.
+//! and one that does not falls ever deeper, until it is banned. What it asks for on transfer streams
+//! has a bucket of its own, for which it is made to wait.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use libp2p::PeerId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::config::PeerBounds;
+use crate::pace::{Bucket, Pace};
 
 /// The most peers that are remembered with what they used. The connected ones are far fewer, and
 /// the others are forgotten as soon as their buckets are full again.
@@ -42,8 +44,9 @@ pub(super) struct Ledger {
 
 /// What one peer has used.
 struct Account {
-    requests: Bucket,
-    bytes: Bucket,
+    requests: Credit,
+    bytes: Credit,
+    content: Pace,
     requests_at_once: Arc<Semaphore>,
     streams_at_once: Arc<Semaphore>,
 }
@@ -92,11 +95,13 @@ impl Ledger {
         Place::among(&account.requests_at_once, all)
     }
 
-    /// A place to serve a transfer stream of `peer` in.
-    pub(super) fn stream_place(&mut self, peer: PeerId, now: Instant) -> Option<Place> {
+    /// A place to serve a transfer stream of `peer` in, and how fast all its streams together are
+    /// served.
+    pub(super) fn stream_place(&mut self, peer: PeerId, now: Instant) -> Option<(Place, Pace)> {
         let all = Arc::clone(&self.streams);
         let account = self.account(peer, now)?;
-        Place::among(&account.streams_at_once, all)
+        let place = Place::among(&account.streams_at_once, all)?;
+        Some((place, account.content.clone()))
     }
 
     /// Bans `peer`. Whose ban has to give way to it, if there are too many, is returned.
@@ -145,10 +150,11 @@ impl Ledger {
 
 impl Account {
     fn new(bounds: &PeerBounds, now: Instant) -> Self {
-        let bucket = |rate, burst| Bucket::new(rate, burst, bounds.patience, now);
+        let credit = |rate, burst| Credit::new(rate, burst, bounds.patience, now);
         Self {
-            requests: bucket(bounds.requests_per_second, bounds.request_burst),
-            bytes: bucket(bounds.bytes_per_second, bounds.byte_burst),
+            requests: credit(bounds.requests_per_second, bounds.request_burst),
+            bytes: credit(bounds.bytes_per_second, bounds.byte_burst),
+            content: Pace::new(bounds.content_requests_per_second, bounds.content_burst, now),
             requests_at_once: Arc::new(Semaphore::new(bounds.requests_at_once)),
             streams_at_once: Arc::new(Semaphore::new(bounds.streams_at_once)),
         }
@@ -156,8 +162,9 @@ impl Account {
 
     /// Whether nothing would be lost by forgetting this. Each place that is taken has its semaphore.
     fn is_quiet(&mut self, now: Instant) -> bool {
-        self.requests.is_full(now)
-            && self.bytes.is_full(now)
+        self.requests.bucket.is_full(now)
+            && self.bytes.bucket.is_full(now)
+            && self.content.is_quiet(now)
             && Arc::strong_count(&self.requests_at_once) == 1
             && Arc::strong_count(&self.streams_at_once) == 1
     }
@@ -171,42 +178,27 @@ impl Place {
     }
 }
 
-/// Tokens that come back over time, up to a burst of them.
-struct Bucket {
-    rate: f64,
-    burst: f64,
+/// Tokens that may be overdrawn, and how far.
+struct Credit {
+    bucket: Bucket,
     deepest: f64,
-    level: f64,
-    at: Instant,
 }
 
-impl Bucket {
-    fn new(rate: u32, burst: u32, patience: u32, at: Instant) -> Self {
-        let [rate, burst, patience] = [rate, burst, patience].map(f64::from);
-        Self { rate, burst, deepest: -patience * burst, level: burst, at }
+impl Credit {
+    fn new(rate: u32, burst: u32, patience: u32, now: Instant) -> Self {
+        let deepest = -f64::from(patience) * f64::from(burst);
+        Self { bucket: Bucket::new(rate, burst, now), deepest }
     }
 
     fn take(&mut self, tokens: f64, now: Instant) -> Verdict {
-        self.refill(now);
-        self.level -= tokens;
-        if self.level >= 0.0 {
+        let level = self.bucket.take(tokens, now);
+        if level >= 0.0 {
             Verdict::Serve
-        } else if self.level >= self.deepest {
+        } else if level >= self.deepest {
             Verdict::Refuse
         } else {
             Verdict::Ban
         }
-    }
-
-    fn is_full(&mut self, now: Instant) -> bool {
-        self.refill(now);
-        self.level >= self.burst
-    }
-
-    fn refill(&mut self, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.level = (self.level + elapsed * self.rate).min(self.burst);
-        self.at = now;
     }
 }
 

@@ -21,6 +21,6 @@ pub(super) fn answer_timeout(request: &Request) -> Duration {
         | Request::Find(_)
         | Request::Holds(_)
         | Request::Summary
-        | Request::Parts(_) => ANSWER_TIMEOUT,
+        | Request::Pages(_) => ANSWER_TIMEOUT,
     }
 }

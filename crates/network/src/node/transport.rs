@@ -16,6 +16,7 @@ use libp2p::{PeerId, Transport as _, dns, noise, quic, relay, tcp, yamux};
 
 use super::config::{NodeConfig, Transport};
 use super::error::NodeError;
+use super::inward::{Guarded, Inward};
 use super::traffic::{Counted, Traffic};
 
 /// How long a handshake may take, on TCP from the first byte to the last of yamux.
@@ -32,6 +33,7 @@ pub(super) type Connections = Boxed<(PeerId, StreamMuxerBox)>;
 pub(super) fn build(
     config: &NodeConfig,
     traffic: &Arc<Traffic>,
+    inward: &Inward,
 ) -> Result<(Connections, relay::client::Behaviour), NodeError> {
     let keypair = &config.keypair;
     let direct = match (config.transport, config.secret) {
@@ -58,7 +60,7 @@ pub(super) fn build(
     let (relayed, behaviour) = relay::client::new(keypair.public().to_peer_id());
     let traffic = Arc::clone(traffic);
     let transport = secure(relayed, keypair)?
-        .or_transport(direct)
+        .or_transport(Guarded::new(direct, inward.clone()))
         .map(move |either, _| {
             let (peer, connection) = either.into_inner();
             (peer, StreamMuxerBox::new(Counted::new(connection, Arc::clone(&traffic))))

@@ -4,7 +4,8 @@ use libp2p::PeerId;
 use libp2p::identity::Keypair;
 use wasm_exec_registry::{Digest, Name};
 
-use super::{Content, ContentsId, NameRecord, Seconds, SignedRecord};
+use super::{Content, NameRecord, Seconds, SignedRecord};
+use crate::contents::ContentsId;
 use crate::network_id::NetworkId;
 
 /// When tests take place.

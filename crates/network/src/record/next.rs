@@ -3,7 +3,8 @@
 use libp2p::PeerId;
 use wasm_exec_registry::{Digest, Name};
 
-use super::{ContentsId, MAX_LIFETIME, MAX_NUMBER, NameRecord, Seconds};
+use super::{MAX_LIFETIME, MAX_NUMBER, NameRecord, Seconds};
+use crate::contents::ContentsId;
 use crate::network_id::NetworkId;
 
 /// How long the records that this node issues are valid: 30 days.

@@ -18,8 +18,9 @@ pub(crate) enum Selected {
 
 /// What `new` is to `current`; both have the same key.
 ///
-/// The later incarnation holds; within one, which has one module, the higher sequence, and of two
-/// with the same sequence the one whose bytes have the lower hash. So nodes that hear the records of
+/// The later incarnation holds; within one, which has one module, the higher sequence; of two with the
+/// same sequence, which an owner signs only if it does not know of one of them, the tombstone, so that
+/// what was deleted is; and of two that say the same the one whose bytes have the lower hash. So nodes that hear the records of
 /// an owner who keeps to the rules, in whichever order and however many of them, come to hold the
 /// same one. With an owner who breaks them, each node stays with the module that it knows, because
 /// the other choice, one that all nodes make alike, would let a version change.
@@ -34,6 +35,7 @@ pub(crate) fn select(current: &SignedRecord, new: &SignedRecord) -> Selected {
     }
     let precedence = (young.incarnation.cmp(&old.incarnation))
         .then(young.sequence.cmp(&old.sequence))
+        .then(young.tombstone.cmp(&old.tombstone))
         .then(current.hash().cmp(&new.hash()));
     if precedence.is_gt() { Selected::Newer } else { Selected::Older }
 }

@@ -81,7 +81,7 @@ fn the_longest_names_fit() {
     let (label, version) = ("a".repeat(64), format!("1.0.0-{}", "a".repeat(58)));
     let longest = NameRecord {
         sequence: MAX_NUMBER,
-        contents: ContentsId { size: MAX_CONTENTS_BYTES, ..content(1).contents },
+        contents: ContentsId { size: MAX_CONTENTS_BYTES as u32, ..content(1).contents },
         bytes: MAX_CONTENT_BYTES,
         issued_at: MAX_NUMBER - MAX_LIFETIME,
         not_after: MAX_NUMBER,
@@ -197,7 +197,7 @@ fn numbers_have_bounds() {
         (|r| r.incarnation = 1, "incarnation"),
         (|r| (r.incarnation, r.sequence, r.name) = (1, 9, name("a@1.0.0")), "incarnation"),
         (|r| r.contents.size = 0, "contents.size"),
-        (|r| r.contents.size = MAX_CONTENTS_BYTES + 1, "contents.size"),
+        (|r| r.contents.size = MAX_CONTENTS_BYTES as u32 + 1, "contents.size"),
         (|r| r.bytes = 0, "bytes"),
         (|r| r.bytes = MAX_CONTENT_BYTES + 1, "bytes"),
         (|r| r.not_after = r.issued_at - 1, "not_after"),
@@ -229,6 +229,8 @@ fn which_record_holds() {
     let start = first(1, "a", 1);
     let refreshed = start.refreshed(NOW + 1).unwrap();
     let deleted = refreshed.deleted(NOW + 2).unwrap();
+    let deleted_instead = start.deleted(NOW + 1).unwrap();
+    assert_eq!(deleted_instead.sequence, refreshed.sequence);
     let back = deleted.given(content(1), NOW + 3).unwrap();
     let anew = deleted.given(content(2), NOW + 3).unwrap();
     let changed = NameRecord { sequence: 9, module: Digest::of(b"changed"), ..refreshed.clone() };
@@ -246,6 +248,9 @@ fn which_record_holds() {
         (&start, &changed, Selected::Forbidden),
         (&changed, &refreshed, Selected::Forbidden),
         (&deleted, &changed, Selected::Forbidden),
+        // Two of one sequence, of which the owner knew only one when it signed the other.
+        (&refreshed, &deleted_instead, Selected::Newer),
+        (&deleted_instead, &refreshed, Selected::Older),
     ] {
         let [current, new] = [current, new].map(|record| sign(1, record));
         assert_eq!(select(&current, &new), expected, "{:?}\n{:?}", current, new);
@@ -357,7 +362,7 @@ proptest! {
         text in "[a-z0-9_][a-zA-Z0-9_.-]{0,63}(@(0|[1-9][0-9]{0,2})\\.0\\.0(-rc\\.1)?)?",
         module: u8,
         sequence in 1..=MAX_NUMBER,
-        size in 1..=MAX_CONTENTS_BYTES,
+        size in 1..=MAX_CONTENTS_BYTES as u32,
         bytes in 1..=MAX_CONTENT_BYTES,
         lifetime in 0..=MAX_LIFETIME,
         tombstone: bool,

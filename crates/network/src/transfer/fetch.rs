@@ -16,7 +16,7 @@ use super::Fault;
 use super::conversation::Conversation;
 use super::job::{ContentsJob, ItemJob, Job};
 use super::partial::Partials;
-use crate::contents::Item;
+use crate::contents::{ContentsId, Item};
 
 mod download;
 mod lane;
@@ -40,15 +40,6 @@ pub(crate) trait Peers: Send + Sync {
 
     /// Is told of a peer that did what no honest one does, when it is found out.
     fn misbehaved(&self, peer: PeerId, fault: Fault);
-}
-
-/// What a record states of a contents list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stated {
-    /// Its SHA-256.
-    pub(crate) digest: Digest,
-    /// Its bytes.
-    pub(crate) size: u32,
 }
 
 /// How long providers are waited for.
@@ -130,7 +121,7 @@ impl<P: Peers> Fetcher<P> {
     pub(crate) async fn contents(
         &self,
         module: Digest,
-        stated: Option<Stated>,
+        stated: Option<ContentsId>,
         providers: &[PeerId],
     ) -> Result<Bytes, FetchError> {
         let job = Arc::new(ContentsJob { module, stated, kept: OnceLock::new() });

@@ -9,11 +9,10 @@ use wasm_exec_registry::Digest;
 
 use super::Fault;
 use super::conversation::Failure;
-use super::fetch::Stated;
 use super::message::Request;
 use super::partial::Partial;
 use super::range::Range;
-use crate::contents::{Item, MAX_CONTENTS_BYTES};
+use crate::contents::{ContentsId, Item, MAX_CONTENTS_BYTES};
 
 /// Something that is fetched in parts, any of them from any provider.
 pub(super) trait Job: Send + Sync + 'static {
@@ -60,7 +59,7 @@ pub(super) struct ContentsJob {
     /// The module whose list it is.
     pub(super) module: Digest,
     /// What the list is to be, if that is known.
-    pub(super) stated: Option<Stated>,
+    pub(super) stated: Option<ContentsId>,
     /// The list.
     pub(super) kept: OnceLock<Bytes>,
 }
@@ -75,7 +74,7 @@ impl Job for ContentsJob {
     }
 
     fn keep(&self, _: usize, sent: Vec<u8>) -> Result<(), Failure> {
-        let is_stated = |stated: Stated| {
+        let is_stated = |stated: ContentsId| {
             sent.len() == stated.size as usize && Digest::of(&sent) == stated.digest
         };
         // Who has another list is not at fault: the one that is stated may be that of a lying owner,

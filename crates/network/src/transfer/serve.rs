@@ -16,6 +16,7 @@ use wasm_exec_registry::{BoxFuture, Digest};
 use super::message::{Head, Request};
 use super::range::{self, Range};
 use crate::contents::{Item, Kind, MAX_CONTENTS_BYTES};
+use crate::pace::Pace;
 
 /// Below this size an item is hashed where it is, which takes less time than handing it over.
 const INLINE_HASH_BYTES: usize = 64 << 10;
@@ -144,13 +145,14 @@ impl<S: Source> Server<S> {
         Self { source, served, loads: Semaphore::new(LOADS), limits }
     }
 
-    /// Answers the requests that come on a stream, one after the other, until it ends, rests for too
-    /// long or had as many as it may have. Memory: one response, of a range and its proof at most.
+    /// Answers the requests that come on a stream, one after the other, each when `pace` has a turn,
+    /// until it ends, rests for too long or had as many as it may have. Memory: one response, of a
+    /// range and its proof at most.
     ///
     /// # Errors
     ///
     /// As [`ServeError`] says; the stream is of no further use then.
-    pub(crate) async fn serve<T>(&self, mut stream: T) -> Result<(), ServeError>
+    pub(crate) async fn serve<T>(&self, mut stream: T, pace: &Pace) -> Result<(), ServeError>
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
@@ -159,6 +161,7 @@ impl<S: Source> Server<S> {
                 break;
             };
             let Some(request) = request? else { break };
+            pace.turn().await;
             let response = self.respond(&request).await;
             let sending = timeout(self.limits.response, async {
                 stream.write_all(&response).await?;

@@ -2,13 +2,14 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
 use self::support::{Network, Tamper, blob, item, run};
 use super::*;
-use crate::contents::{Contents, Item, Kind};
+use crate::contents::{Contents, ContentsId, Item, Kind};
+use crate::pace::Pace;
 
 const WHOLE: usize = range::RANGE_BYTES as usize;
 
@@ -241,7 +242,7 @@ async fn contents_come_whole_or_not_at_all() {
         wasm: wasm_exec_registry::Digest::of(b"wasm"),
     };
     let contents = Contents::of([(&manifest, b"wasm".as_slice())]).unwrap().canonical();
-    let stated = Stated {
+    let stated = ContentsId {
         digest: wasm_exec_registry::Digest::of(contents.as_bytes()),
         size: contents.len() as u32,
     };
@@ -256,7 +257,7 @@ async fn contents_come_whole_or_not_at_all() {
     let fetched = fetcher.contents(module, Some(stated), &providers).await.unwrap();
     assert!(fetched == contents.as_bytes());
     assert!(fetcher.contents(module, None, &[with]).await.unwrap() == contents.as_bytes());
-    let wrong = Stated { size: stated.size - 1, ..stated };
+    let wrong = ContentsId { size: stated.size - 1, ..stated };
     let error = fetcher.contents(module, Some(wrong), &providers).await.unwrap_err();
     assert!(matches!(error, FetchError::Unavailable(_)), "{error}");
     assert!(network.misbehaved().is_empty());
@@ -289,6 +290,24 @@ async fn a_response_that_is_not_taken_is_given_up() {
 
     network.serve_limits.idle = Duration::from_millis(50);
     assert!(network.say_and_wait(&[&bytes], &[]).await.is_ok(), "nothing was asked");
+}
+
+/// A provider answers as often as the peer may ask, on all its streams together, and then not yet.
+#[tokio::test]
+async fn whoever_asks_faster_than_its_pace_waits() {
+    let bytes = blob(100);
+    let mut network = Network::new();
+    network.pace = Pace::new(0, 3, Instant::now());
+    let request = message::Request::Range {
+        item: item(&bytes),
+        range: range::Range::nth(bytes.len() as u64, 0),
+    };
+    let requests = [request.to_bytes(), request.to_bytes()].concat();
+    let blobs = [&bytes[..]];
+    assert!(network.say(&blobs, &requests).await.is_ok());
+    // Two more are one too many.
+    let asking = network.say(&blobs, &requests);
+    assert!(tokio::time::timeout(Duration::from_millis(50), asking).await.is_err());
 }
 
 proptest! {

@@ -72,6 +72,18 @@ async fn trusted_owners_come_before_strangers_and_have_aliases() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_label_that_is_ones_own_is_so_in_all_versions() {
+    let [one, two] = <[Node; 2]>::try_from(Node::network(2).await).unwrap();
+    one.register("utils", "double").await;
+    two.register("utils@2.0.0", "triple").await;
+    one.until_loads(&format!("{}:utils@2.0.0", two.id()), b"triple").await;
+    one.until_unknown("utils@2.0.0").await;
+    one.until_loads("utils", b"double").await;
+    two.until_loads(&format!("{}:utils", one.id()), b"double").await;
+    two.until_loads("utils", b"triple").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn versions_are_looked_for_within_the_owner() {
     let nodes = Node::network(2).await;
     for version in ["1.0.0", "1.2.0", "2.0.0-rc.1"] {

@@ -1,9 +1,10 @@
 //! What is registered on one node is there on the others.
 
 use tempfile::TempDir;
-use wasm_exec_registry::{RegisterError, RegistryError};
+use wasm_exec_network::{NetworkBackend, NetworkConfig, NetworkError};
+use wasm_exec_registry::{RedbBackend, RegisterError, RegistryError};
 
-use crate::support::{Node, eventually};
+use crate::support::{Node, config, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_registered_here_is_called_there() {
@@ -88,6 +89,24 @@ async fn large_modules_arrive_whole() {
     for node in &nodes {
         node.until_loads("large", &large).await;
     }
+}
+
+/// Or its private names would be told to all who know nothing of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_is_of_the_network_that_it_was_first_used_in() {
+    let directory = TempDir::new().unwrap();
+    let open = async |secret: Option<[u8; 32]>| {
+        let file = directory.path().join("registry.redb");
+        let local = eventually("it is free", async || RedbBackend::open(&file, 1 << 20).ok()).await;
+        NetworkBackend::open(local, None, NetworkConfig { secret, ..config() }).await
+    };
+    let private = Some([1; 32]);
+    drop(open(private).await.unwrap());
+    for other in [None, Some([2; 32])] {
+        let refused = open(other).await;
+        assert!(matches!(refused, Err(NetworkError::OtherNetwork)), "{refused:?}");
+    }
+    assert!(open(private).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]

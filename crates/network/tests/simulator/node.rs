@@ -58,13 +58,8 @@ impl Known {
 }
 
 impl Entries for Known {
-    fn part(&self, part: u8) -> impl Iterator<Item = Entry> {
-        let [first, last] = [0, u8::MAX].map(|fill| {
-            let mut key = [fill; Key::BYTES];
-            key[0] = part;
-            Key::from_bytes(key)
-        });
-        self.0.range(first..=last).map(|(key, hash)| Entry { key: *key, hash: *hash })
+    fn entries_from(&self, key: &Key) -> impl Iterator<Item = Entry> {
+        self.0.range(key.rest_of_part()).map(|(key, hash)| Entry { key: *key, hash: *hash })
     }
 }
 
@@ -161,8 +156,8 @@ impl Node {
             Request::Sync(Ask::Summary) => {
                 Reply::Sync(Answer::Summary(self.fingerprints.summary(&self.known)))
             }
-            Request::Sync(Ask::Parts(parts)) => {
-                Reply::Sync(Answer::Parts(told(&self.known, parts).unwrap_or_default()))
+            Request::Sync(Ask::Pages(pages)) => {
+                Reply::Sync(Answer::Pages(told(&self.known, pages).unwrap_or_default()))
             }
             Request::Sync(Ask::Find(keys)) => {
                 let entry = |key: &Key| Some(Entry { key: *key, hash: *self.known.0.get(key)? });
@@ -256,17 +251,18 @@ fn lie(request: &Request, random: &mut StdRng) -> Reply {
         Request::Sync(Ask::Summary) => {
             Reply::Sync(Answer::Summary((0..256).map(|_| made_up(None, random)).collect()))
         }
-        Request::Sync(Ask::Parts(parts)) => {
+        Request::Sync(Ask::Pages(pages)) => {
             let (sorted, in_part) = (random.random_bool(0.9), random.random_bool(0.9));
-            let told = parts.iter().map(|part| {
-                let keys = (0..50).map(|_| made_up(in_part.then_some(*part), random));
+            let told = pages.iter().map(|from| {
+                let part = from.as_bytes()[0];
+                let keys = (0..50).map(|_| made_up(in_part.then_some(part), random));
                 let mut told: Vec<_> = keys.map(|key| Entry { key, hash: key }).collect();
                 if sorted {
                     told.sort_unstable();
                 }
                 told
             });
-            Reply::Sync(Answer::Parts(told.collect()))
+            Reply::Sync(Answer::Pages(told.collect()))
         }
         Request::Sync(Ask::Find(keys)) => {
             Reply::Records(keys.iter().map(|key| Entry { key: *key, hash: *key }).collect())

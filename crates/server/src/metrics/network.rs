@@ -51,8 +51,8 @@ impl NetworkMetrics {
             ("known_records", "Records of names that this node knows", &this.known_records),
             ("own_records", "Records of its own names", &this.own_records),
             ("held_records", "Records of others whose content it keeps", &this.held_records),
-            ("blobs", "Blobs that this node keeps", &this.blobs),
-            ("blob_bytes", "Bytes of these blobs", &this.blob_bytes),
+            ("blobs", "Closures of modules that this node keeps for others", &this.blobs),
+            ("blob_bytes", "Bytes of these closures, as their records say", &this.blob_bytes),
             (
                 "pending_replications",
                 "Copies that are being made, or wait for that",

@@ -69,11 +69,13 @@ struct Records {
     held: u64,
 }
 
-/// Content that this node keeps.
+/// Content that this node keeps for others.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = NetworkBlobs)]
 struct Blobs {
+    /// How many closures: modules, each with all that it links to.
     count: u64,
+    /// Their bytes, as their owners' records say. What two closures share counts for both.
     bytes: u64,
 }
 

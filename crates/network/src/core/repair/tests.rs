@@ -195,7 +195,7 @@ enum Event {
     Joined(usize),
     Left(usize),
     Held(usize, usize),
-    Dropped(usize),
+    Released(usize),
     Told(usize, Vec<bool>),
     NotTold(usize),
     Ended(usize, usize, Stored),
@@ -208,7 +208,7 @@ fn event() -> impl Strategy<Value = Event> {
         (0..9_usize).prop_map(Event::Joined),
         (0..9_usize).prop_map(Event::Left),
         (0..100_usize, 0..9_usize).prop_map(|(key, owner)| Event::Held(key, owner)),
-        (0..100_usize).prop_map(Event::Dropped),
+        (0..100_usize).prop_map(Event::Released),
         (0..9_usize, any::<Vec<bool>>()).prop_map(|(peer, held)| Event::Told(peer, held)),
         (0..9_usize).prop_map(Event::NotTold),
         (0..9_usize, 0..100_usize, stored)
@@ -242,7 +242,7 @@ proptest! {
                     node.repair.held(keys[key], peers[owner]);
                     owners.insert(keys[key], peers[owner]);
                 }
-                Event::Dropped(key) => node.repair.dropped(&keys[key]),
+                Event::Released(key) => node.repair.released(&keys[key]),
                 Event::Told(peer, held) => {
                     let held = keys.iter().zip(held).filter(|(_, held)| *held);
                     let held: Vec<_> = held.map(|(key, _)| *key).collect();

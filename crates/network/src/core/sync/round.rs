@@ -1,25 +1,31 @@
 //! One conversation with one peer: what to ask next, until there is nothing left to ask.
 
+use std::collections::VecDeque;
 use std::mem;
 
 use rand::Rng;
 use rand::seq::SliceRandom;
 
-use super::{Entries, Entry, differing, missing, part_of};
+use super::{Entries, Entry, differing, first_of, missing, next_of};
 use crate::Key;
-use crate::protocol::{MAX_ENTRIES, MAX_KEYS, MAX_PARTS, PARTS, Request};
+use crate::protocol::{MAX_ENTRIES, MAX_KEYS, MAX_PAGES, PARTS, Request};
 
 /// The most records that one round asks for. What is left is for the next round, so that nobody is
 /// kept busy by a peer that always has more.
 pub const MAX_ROUND_KEYS: usize = 16_384;
+
+/// The most pages of entries that one round asks for: 1,048,576 entries, which is more than a node
+/// knows. Only a peer that makes them up has more.
+pub const MAX_ROUND_PAGES: usize = 1024;
 
 /// What to ask the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// The fingerprints of all parts.
     Summary,
-    /// The entries of these parts, eight at most, in ascending order.
-    Parts(Vec<u8>),
+    /// Entries of the parts that these keys are of, from the keys themselves on: eight keys at most, in
+    /// ascending order.
+    Pages(Vec<Key>),
     /// The records under these keys, 64 at most.
     Find(Vec<Key>),
 }
@@ -29,8 +35,8 @@ pub enum Ask {
 pub enum Answer {
     /// A fingerprint for each part.
     Summary(Vec<Key>),
-    /// The entries of each part that was asked for.
-    Parts(Vec<Vec<Entry>>),
+    /// The entries of each page that was asked for. After a full one there may be another.
+    Pages(Vec<Vec<Entry>>),
     /// Records, or none, which have been looked at: what they were is of no matter here.
     Found,
 }
@@ -41,41 +47,49 @@ pub enum Misbehaviour {
     /// Something was answered that had not been asked.
     #[error("this was not asked")]
     NotAsked,
-    /// There are more or fewer fingerprints or parts than were asked for.
-    #[error("there are not as many parts as were asked for")]
+    /// There are more or fewer fingerprints or pages than were asked for.
+    #[error("there are not as many parts or pages as were asked for")]
     Count,
-    /// A part has more entries than may be told.
-    #[error("a part has more entries than may be told")]
+    /// A page has more entries than may be told.
+    #[error("a page has more entries than may be told")]
     TooMany,
-    /// An entry is of a part that it was not told in.
-    #[error("an entry is of another part")]
-    OtherPart,
-    /// Entries of a part do not ascend, or are there twice.
+    /// An entry is of another part, or comes before the page.
+    #[error("an entry is of another page")]
+    OtherPage,
+    /// Entries of a page do not ascend, or are there twice.
     #[error("entries are out of order")]
     OutOfOrder,
 }
 
-/// A conversation. It asks for each part once, and for at most [`MAX_ROUND_KEYS`] records, so it
-/// ends whatever the peer answers.
+/// A conversation. It asks for each page once, for at most [`MAX_ROUND_PAGES`] of them, and for at
+/// most [`MAX_ROUND_KEYS`] records, so it ends whatever the peer answers.
 #[derive(Debug)]
 pub struct Round {
     /// This node's fingerprints when it began.
     mine: Vec<Key>,
     asked: Option<Ask>,
     begun: bool,
-    /// Parts that differ, and were not asked for yet.
-    parts: Vec<u8>,
-    /// Keys that were missing in the parts asked for last, and were not asked for yet.
+    /// Where the pages begin that were not asked for yet, of parts that differ.
+    pages: VecDeque<Key>,
+    /// Keys that were missing in the pages asked for last, and were not asked for yet.
     wanted: Vec<Key>,
-    /// How many more records may be asked for.
-    allowance: usize,
+    /// How many more records may be asked for, and pages.
+    keys_left: usize,
+    pages_left: usize,
 }
 
 impl Round {
     /// A round of a node that has these fingerprints.
     pub fn new(mine: Vec<Key>) -> Self {
-        let (asked, begun, parts, wanted) = (None, false, Vec::new(), Vec::new());
-        Self { mine, asked, begun, parts, wanted, allowance: MAX_ROUND_KEYS }
+        Self {
+            mine,
+            asked: None,
+            begun: false,
+            pages: VecDeque::new(),
+            wanted: Vec::new(),
+            keys_left: MAX_ROUND_KEYS,
+            pages_left: MAX_ROUND_PAGES,
+        }
     }
 
     /// What to ask next; `None` if the round is over. If it was not answered, it is given up.
@@ -87,26 +101,27 @@ impl Round {
     /// Whether, now that there is nothing left to ask, all was asked for that the peer has and this
     /// node lacks.
     pub fn is_complete(&self) -> bool {
-        self.begun && self.parts.is_empty() && self.wanted.is_empty()
+        self.begun && self.pages.is_empty() && self.wanted.is_empty()
     }
 
     fn next(&mut self) -> Option<Ask> {
         if !mem::replace(&mut self.begun, true) {
             return Some(Ask::Summary);
         }
-        if self.allowance == 0 {
+        if self.keys_left == 0 {
             return None;
         }
         if !self.wanted.is_empty() {
-            let count = self.wanted.len().min(MAX_KEYS).min(self.allowance);
-            self.allowance -= count;
+            let count = self.wanted.len().min(MAX_KEYS).min(self.keys_left);
+            self.keys_left -= count;
             return Some(Ask::Find(self.wanted.drain(..count).collect()));
         }
-        let count = self.parts.len().min(MAX_PARTS);
+        let count = self.pages.len().min(MAX_PAGES).min(self.pages_left);
+        self.pages_left -= count;
         (count > 0).then(|| {
-            let mut parts: Vec<u8> = self.parts.drain(..count).collect();
-            parts.sort_unstable();
-            Ask::Parts(parts)
+            let mut pages: Vec<Key> = self.pages.drain(..count).collect();
+            pages.sort_unstable();
+            Ask::Pages(pages)
         })
     }
 
@@ -123,7 +138,7 @@ impl Round {
     ) -> Result<(), Misbehaviour> {
         let taken = match (self.asked.take(), answer) {
             (Some(Ask::Summary), Answer::Summary(theirs)) => self.compare(&theirs, random),
-            (Some(Ask::Parts(parts)), Answer::Parts(told)) => self.want(&parts, &told, entries),
+            (Some(Ask::Pages(pages)), Answer::Pages(told)) => self.want(&pages, &told, entries),
             (Some(Ask::Find(_)), Answer::Found) => Ok(()),
             _ => Err(Misbehaviour::NotAsked),
         };
@@ -132,7 +147,7 @@ impl Round {
 
     /// Has nothing left to ask.
     fn give_up(&mut self) {
-        (self.begun, self.allowance) = (true, 0);
+        (self.begun, self.keys_left) = (true, 0);
     }
 
     /// The parts are asked for in any order: if all rounds began with the first and were cut short,
@@ -141,37 +156,43 @@ impl Round {
         if theirs.len() != PARTS {
             return Err(Misbehaviour::Count);
         }
-        self.parts = differing(&self.mine, theirs);
-        self.parts.shuffle(random);
+        let mut parts = differing(&self.mine, theirs);
+        parts.shuffle(random);
+        self.pages = parts.into_iter().map(first_of).collect();
         Ok(())
     }
 
+    /// What follows a full page is asked for after the pages of other parts, so that a part that
+    /// somebody has filled does not keep them waiting.
     fn want(
         &mut self,
-        parts: &[u8],
+        pages: &[Key],
         told: &[Vec<Entry>],
         entries: &impl Entries,
     ) -> Result<(), Misbehaviour> {
-        if told.len() != parts.len() {
+        if told.len() != pages.len() {
             return Err(Misbehaviour::Count);
         }
-        for (part, theirs) in parts.iter().zip(told) {
-            check(*part, theirs)?;
+        for (from, theirs) in pages.iter().zip(told) {
+            check(from, theirs)?;
             let open = theirs.iter().filter(|entry| !entries.is_settled(entry));
             let open: Vec<Entry> = open.copied().collect();
-            self.wanted.extend(missing(entries.part(*part), &open));
+            self.wanted.extend(missing(entries.entries_from(from), &open));
+            if theirs.len() == MAX_ENTRIES {
+                self.pages.extend(theirs.last().and_then(|last| next_of(&last.key)));
+            }
         }
         Ok(())
     }
 }
 
-/// Whether these may be the entries of this part.
-fn check(part: u8, told: &[Entry]) -> Result<(), Misbehaviour> {
+/// Whether these may be the entries of the page that begins here.
+fn check(from: &Key, told: &[Entry]) -> Result<(), Misbehaviour> {
     if told.len() > MAX_ENTRIES {
         return Err(Misbehaviour::TooMany);
     }
-    if told.iter().any(|entry| part_of(&entry.key) != part) {
-        return Err(Misbehaviour::OtherPart);
+    if told.iter().any(|entry| !from.rest_of_part().contains(&entry.key)) {
+        return Err(Misbehaviour::OtherPage);
     }
     if !told.is_sorted_by(|one, next| one.key < next.key) {
         return Err(Misbehaviour::OutOfOrder);
@@ -183,7 +204,7 @@ impl From<Ask> for Request {
     fn from(ask: Ask) -> Self {
         match ask {
             Ask::Summary => Self::Summary,
-            Ask::Parts(parts) => Self::Parts(parts),
+            Ask::Pages(pages) => Self::Pages(pages),
             Ask::Find(keys) => Self::Find(keys),
         }
     }

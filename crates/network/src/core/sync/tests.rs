@@ -20,13 +20,8 @@ impl Known {
 }
 
 impl Entries for Known {
-    fn part(&self, part: u8) -> impl Iterator<Item = Entry> {
-        let ends = [0, u8::MAX].map(|fill| {
-            let mut key = [fill; Key::BYTES];
-            key[0] = part;
-            Key::from_bytes(key)
-        });
-        let part = self.0.range(ends[0]..=ends[1]);
+    fn entries_from(&self, key: &Key) -> impl Iterator<Item = Entry> {
+        let part = self.0.range(key.rest_of_part());
         part.map(|(key, hash)| Entry { key: *key, hash: *hash })
     }
 }
@@ -60,7 +55,7 @@ fn round(mine: &mut Known, theirs: &Known) -> usize {
         asked += 1;
         let answer = match ask {
             Ask::Summary => Answer::Summary(Fingerprints::new().summary(theirs)),
-            Ask::Parts(parts) => Answer::Parts(told(theirs, &parts).unwrap()),
+            Ask::Pages(pages) => Answer::Pages(told(theirs, &pages).unwrap()),
             Ask::Find(keys) => {
                 assert!(keys.len() <= MAX_KEYS);
                 for key in keys {
@@ -74,15 +69,16 @@ fn round(mine: &mut Known, theirs: &Known) -> usize {
     asked
 }
 
-/// What a peer does that answers the parts it is asked for with `told`.
+/// What a peer does that answers with `told` when it is asked for the first pages of these parts.
 fn lie(told: impl Fn(&[u8]) -> Vec<Vec<Entry>>) -> Result<(), Misbehaviour> {
     let mut round = Round::new(Fingerprints::new().summary(&Known::default()));
     assert_eq!(round.ask(), Some(Ask::Summary));
     let summary = vec![Key::from_bytes([9; Key::BYTES]); PARTS];
     round.answered(Answer::Summary(summary), &Known::default(), &mut random()).unwrap();
-    let Some(Ask::Parts(parts)) = round.ask() else { panic!("parts differ") };
-    assert_eq!(parts.len(), MAX_PARTS);
-    let taken = round.answered(Answer::Parts(told(&parts)), &Known::default(), &mut random());
+    let Some(Ask::Pages(pages)) = round.ask() else { panic!("parts differ") };
+    assert_eq!(pages.len(), MAX_PAGES);
+    let parts: Vec<_> = pages.iter().map(part_of).collect();
+    let taken = round.answered(Answer::Pages(told(&parts)), &Known::default(), &mut random());
     if taken.is_err() {
         assert_eq!(round.ask(), None);
     }
@@ -103,10 +99,13 @@ proptest! {
 
     #[test]
     fn what_is_missing_is_what_a_set_says(mine in known(), theirs in known()) {
-        let told: Vec<_> = theirs.part(1).collect();
-        let known: BTreeSet<_> = mine.part(1).collect();
+        let told: Vec<_> = theirs.entries_from(&first_of(1)).collect();
+        let known: BTreeSet<_> = mine.entries_from(&first_of(1)).collect();
         let lacking = told.iter().filter(|entry| !known.contains(entry)).map(|entry| entry.key);
-        prop_assert_eq!(missing(mine.part(1), &told), lacking.collect::<Vec<_>>());
+        prop_assert_eq!(
+            missing(mine.entries_from(&first_of(1)), &told),
+            lacking.collect::<Vec<_>>()
+        );
     }
 
     #[test]
@@ -122,15 +121,54 @@ proptest! {
 }
 
 #[test]
-fn a_part_is_told_up_to_its_bound_and_summed_up_so() {
+fn a_part_is_told_page_by_page() {
     let mut known = Known::default();
     let count = u32::try_from(MAX_ENTRIES).unwrap();
     (0..count).for_each(|number| known.learn(entry(3, number, 0)));
+    known.learn(entry(4, 0, 0));
     let before = Fingerprints::new().summary(&known);
-    known.learn(entry(3, count, 0));
-    assert_eq!(told(&known, &[3]).unwrap()[0].len(), MAX_ENTRIES);
-    assert_eq!(Fingerprints::new().summary(&known), before);
-    assert_eq!(told(&known, &[3; MAX_PARTS + 1]), None);
+    let last = entry(3, count, 0);
+    known.learn(last);
+    assert_ne!(Fingerprints::new().summary(&known), before);
+    let page = |from| told(&known, &[from]).unwrap().remove(0);
+    let first = page(first_of(3));
+    assert_eq!(first.len(), MAX_ENTRIES);
+    assert_eq!(page(next_of(&first[MAX_ENTRIES - 1].key).unwrap()), [last]);
+    assert_eq!(page(next_of(&last.key).unwrap()), []);
+    assert_eq!(told(&known, &[first_of(3); 2]), None, "each once");
+    let many: Vec<_> = (0..).map(first_of).take(MAX_PAGES + 1).collect();
+    assert_eq!(told(&known, &many), None);
+}
+
+#[test]
+fn after_the_last_key_of_a_part_comes_none() {
+    let mut last = [u8::MAX; Key::BYTES];
+    last[0] = 3;
+    assert_eq!(next_of(&Key::from_bytes(last)), None);
+    last[Key::BYTES - 1] = 0;
+    assert!(next_of(&Key::from_bytes(last)).is_some_and(|next| part_of(&next) == 3));
+}
+
+/// Names can be chosen so that their keys begin alike: whoever does so must not hide what comes after
+/// theirs.
+#[test]
+fn parts_of_any_size_come_to_be_known() {
+    let pages = 3 * MAX_ROUND_KEYS / MAX_ENTRIES;
+    let count = u32::try_from(pages * MAX_ENTRIES + 7).unwrap();
+    let mut theirs = Known::default();
+    (0..count).for_each(|number| theirs.learn(entry(3, number, 0)));
+    (0..=u8::MAX).for_each(|part| theirs.learn(entry(part, u32::MAX, 0)));
+    // One that knows nothing, and one that knows all but the last.
+    let mut one = Known::default();
+    let mut other = theirs.clone();
+    other.0.remove(&entry(3, count - 1, 0).key);
+    let rounds = (1..).find(|_| {
+        round(&mut one, &theirs);
+        one.0 == theirs.0
+    });
+    assert_eq!(rounds, Some(4), "each brings as many as it may");
+    round(&mut other, &theirs);
+    assert_eq!(other.0, theirs.0);
 }
 
 #[test]
@@ -143,7 +181,7 @@ fn answers_that_no_honest_peer_gives_end_the_round() {
     };
     assert_eq!(lie(|parts| of(parts, &[(0, 1), (0, 2)])), Ok(()));
     assert_eq!(lie(|parts| of(&parts[1..], &[(0, 1)])), Err(Misbehaviour::Count));
-    assert_eq!(lie(|parts| of(parts, &[(1, 1)])), Err(Misbehaviour::OtherPart));
+    assert_eq!(lie(|parts| of(parts, &[(1, 1)])), Err(Misbehaviour::OtherPage));
     assert_eq!(lie(|parts| of(parts, &[(0, 2), (0, 1)])), Err(Misbehaviour::OutOfOrder));
     assert_eq!(lie(|parts| of(parts, &[(0, 1), (0, 1)])), Err(Misbehaviour::OutOfOrder));
     let many: Vec<_> = (0..).map(|number| (0, number)).take(MAX_ENTRIES + 1).collect();
@@ -152,7 +190,7 @@ fn answers_that_no_honest_peer_gives_end_the_round() {
 
 #[test]
 fn answers_to_another_question_end_the_round() {
-    for answer in [Answer::Found, Answer::Parts(Vec::new()), Answer::Summary(Vec::new())] {
+    for answer in [Answer::Found, Answer::Pages(Vec::new()), Answer::Summary(Vec::new())] {
         let mut round = Round::new(Fingerprints::new().summary(&Known::default()));
         round.ask();
         assert!(round.answered(answer, &Known::default(), &mut random()).is_err());
@@ -164,15 +202,13 @@ fn answers_to_another_question_end_the_round() {
 fn a_peer_that_always_has_more_is_left_after_a_bounded_number_of_requests() {
     let none = Known::default();
     let mut round = Round::new(Fingerprints::new().summary(&none));
-    let (mut parts_asked, mut wanted) = (0, 0);
+    let (mut pages_asked, mut wanted) = (0, 0);
     while let Some(ask) = round.ask() {
         let answer = match ask {
             Ask::Summary => Answer::Summary(vec![Key::from_bytes([9; Key::BYTES]); PARTS]),
-            Ask::Parts(parts) => {
-                parts_asked += parts.len();
-                let count = u32::try_from(MAX_ENTRIES).unwrap();
-                let full = |part| (0..count).map(move |number| entry(part, number, 1)).collect();
-                Answer::Parts(parts.into_iter().map(full).collect())
+            Ask::Pages(pages) => {
+                pages_asked += pages.len();
+                Answer::Pages(pages.iter().map(full_page).collect())
             }
             Ask::Find(keys) => {
                 wanted += keys.len();
@@ -182,7 +218,46 @@ fn a_peer_that_always_has_more_is_left_after_a_bounded_number_of_requests() {
         round.answered(answer, &none, &mut random()).unwrap();
     }
     assert_eq!(wanted, MAX_ROUND_KEYS);
-    assert_eq!(parts_asked, MAX_ROUND_KEYS / MAX_ENTRIES);
+    assert_eq!(pages_asked, MAX_ROUND_KEYS / MAX_ENTRIES);
+    assert!(!round.is_complete());
+}
+
+/// As many entries as may be told of a page, whichever it is.
+fn full_page(from: &Key) -> Vec<Entry> {
+    let count = u32::try_from(MAX_ENTRIES).unwrap();
+    let first = u32::from_be_bytes(from.as_bytes()[28..].try_into().unwrap());
+    (first..first + count).map(|number| entry(part_of(from), number, 1)).collect()
+}
+
+/// One that need not be asked for anything.
+struct Settled;
+
+impl Entries for Settled {
+    fn entries_from(&self, _: &Key) -> impl Iterator<Item = Entry> {
+        std::iter::empty()
+    }
+
+    fn is_settled(&self, _: &Entry) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_peer_that_always_has_another_page_is_left_as_well() {
+    let mut round = Round::new(Fingerprints::new().summary(&Settled));
+    let mut asked = 0;
+    while let Some(ask) = round.ask() {
+        let answer = match ask {
+            Ask::Summary => Answer::Summary(vec![Key::from_bytes([9; Key::BYTES]); PARTS]),
+            Ask::Pages(pages) => {
+                asked += pages.len();
+                Answer::Pages(pages.iter().map(full_page).collect())
+            }
+            Ask::Find(keys) => panic!("{keys:?} are settled"),
+        };
+        round.answered(answer, &Settled, &mut random()).unwrap();
+    }
+    assert_eq!(asked, MAX_ROUND_PAGES);
     assert!(!round.is_complete());
 }
 

@@ -179,13 +179,13 @@ impl Driver {
             }
             Verdict::Ban => return self.ban(peer, now),
         }
-        let Some(place) = self.ledger.stream_place(peer, now) else {
+        let Some((place, pace)) = self.ledger.stream_place(peer, now) else {
             self.refusals.streams += 1;
             return;
         };
         let service = self.service.clone();
         self.transfers.spawn(async move {
-            service.serve(peer, stream).await;
+            service.serve(peer, stream, pace).await;
             drop(place);
         });
     }

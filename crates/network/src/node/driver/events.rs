@@ -11,7 +11,7 @@ use crate::node::peers::is_loopback;
 use crate::node::redial::{peer_of, without_peer};
 
 /// The most addresses of a peer that are believed.
-const MAX_ADDRESSES: usize = 16;
+pub(super) const MAX_ADDRESSES: usize = 16;
 
 impl Driver {
     pub(super) fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -19,6 +19,7 @@ impl Driver {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour_event(event, now),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.inward.note(endpoint.get_remote_address());
                 self.redial.reached(connection_id, peer_id, now);
                 if self.redial.is_configured(&peer_id) {
                     self.swarm.behaviour_mut().limits.bypass_peer_id(&peer_id);
@@ -88,6 +89,9 @@ impl Driver {
             Verdict::Ban => return self.ban(peer, now),
         }
         let addresses = self.believable(peer, &info.listen_addrs);
+        for address in &addresses {
+            self.swarm.add_peer_address(peer, address.clone());
+        }
         self.update_routes(peer, info, &addresses);
         self.relays.identified(peer, info);
         self.redial.remember(peer, &addresses, now);

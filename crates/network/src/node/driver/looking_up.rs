@@ -3,14 +3,15 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use libp2p::PeerId;
 use libp2p::kad::{
     Event, GetClosestPeersError, GetClosestPeersResult, GetProvidersOk, GetProvidersResult,
     PeerInfo, QueryId, QueryResult, RecordKey,
 };
+use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Driver;
+use super::events::MAX_ADDRESSES;
 use crate::Key;
 use crate::node::redial::without_peer;
 
@@ -83,12 +84,21 @@ impl Driver {
         };
         let now = Instant::now();
         for PeerInfo { peer_id, addrs } in &peers {
-            let addresses: Vec<_> = addrs.iter().cloned().map(without_peer).collect();
+            let addresses = self.plausible(addrs);
+            for address in &addresses {
+                self.swarm.add_peer_address(*peer_id, address.clone());
+            }
             self.redial.remember(*peer_id, &addresses, now);
         }
         if let Some(LookUp::Closest { reply, .. }) = self.look_ups.remove(&id) {
             let _ = reply.send(peers.into_iter().map(|peer| peer.peer_id).collect());
         }
+    }
+
+    /// Where others say that a peer is, without what cannot be so.
+    fn plausible(&self, addresses: &[Multiaddr]) -> Vec<Multiaddr> {
+        let plausible = addresses.iter().filter(|address| self.inward.allows(address));
+        plausible.take(MAX_ADDRESSES).cloned().map(without_peer).collect()
     }
 
     fn found_providers(&mut self, id: QueryId, result: GetProvidersResult, last: bool) {

@@ -20,6 +20,9 @@ use crate::node::streams::{self, Reply};
 use crate::node::{AskError, Node, NodeConfig, PeerBounds};
 use crate::protocol::{MAX_REQUEST_BYTES, Receipt, Refusal, Request, Response};
 
+/// An address that leads to whoever uses it.
+const LOOPBACK: &str = "/ip4/127.0.0.1/tcp/4001";
+
 /// A peer that looks like one of the network and says what it wants on the store protocol.
 struct Hostile {
     peer_id: PeerId,
@@ -53,7 +56,9 @@ impl Hostile {
         };
         let settings = libp2p::swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(Duration::from_secs(3600));
-        let swarm = Swarm::new(transport, behaviour, peer_id, settings);
+        let mut swarm = Swarm::new(transport, behaviour, peer_id, settings);
+        // It says that it is also where this machine is.
+        swarm.add_external_address(LOOPBACK.parse().unwrap());
         let (wanted, requests) = mpsc::channel(1);
         tokio::spawn(Self::run(swarm, address(target), target.peer_id(), requests));
         Self { peer_id, target: target.peer_id(), wanted }
@@ -101,6 +106,16 @@ impl Hostile {
         eventually("it is let in", || node.peers().contains(&self.peer_id)).await;
         assert_eq!(node.peer_id(), self.target);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn addresses_that_lead_here_are_not_believed_of_peers_elsewhere() {
+    let node = start(config()).await;
+    let hostile = Hostile::start(&node);
+    hostile.is_let_in_by(&node).await;
+    let peers = node.peers();
+    let addresses = &peers.get(&hostile.peer_id).unwrap().addresses;
+    assert!(!addresses.contains(&LOOPBACK.parse().unwrap()), "{addresses:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -174,6 +189,36 @@ async fn requests_that_never_end_take_nothing_from_others() {
     asks(&friend, &node).await;
     eventually("the node has stopped waiting", || node.status().refusals.malformed >= 30).await;
     asks(&friend, &node).await;
+}
+
+/// An answer takes its place until it is taken, so whoever does not read them soon gets no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_nobody_reads_take_the_places_of_who_asked_alone() {
+    // `Find` of nothing, in CBOR.
+    const FIND: &[u8] = b"\xa1\x64Find\x80";
+    let bounds = PeerBounds { requests_at_once: 4, ..PeerBounds::default() };
+    let [node, friend] = pair(NodeConfig { bounds, ..config() }, config()).await;
+    let hostile = Hostile::start(&node);
+    hostile.is_let_in_by(&node).await;
+    let mut unread = Vec::new();
+    for _ in 0..5 {
+        let mut stream = hostile.open().await.unwrap();
+        stream.write_all(FIND).await.unwrap();
+        stream.close().await.unwrap();
+        unread.push(stream);
+    }
+    eventually("one is refused", || node.status().refusals.requests == 1).await;
+    asks(&friend, &node).await;
+    drop(unread);
+    // Its places come back when it gives up.
+    for _ in 0..1000 {
+        if hostile.say(FIND).await > Some(1 << 19) {
+            return;
+        }
+        // Slowly enough to stay within its rate.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it is not answered again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use libp2p::PeerId;
@@ -15,6 +15,7 @@ use wasm_exec_registry::{BoxFuture, Digest};
 
 use super::super::*;
 use crate::contents::{Item, Kind};
+use crate::pace::Pace;
 
 /// What a stream holds that is sent and not read.
 const STREAM_BYTES: usize = 64 << 10;
@@ -95,6 +96,7 @@ struct Provider {
 pub(super) struct Network {
     pub(super) timing: Timing,
     pub(super) serve_limits: ServeLimits,
+    pub(super) pace: Pace,
     partials: Partials,
     providers: HashMap<PeerId, Provider>,
     seen: Arc<Seen>,
@@ -122,6 +124,7 @@ impl Network {
         Self {
             timing: Timing { open: long, stall: long, part: long, ..Timing::default() },
             serve_limits: ServeLimits::default(),
+            pace: Pace::new(1000, 1000, Instant::now()),
             partials,
             providers: HashMap::new(),
             seen: Arc::default(),
@@ -186,7 +189,9 @@ impl Network {
         let (mut client, stream) = duplex(STREAM_BYTES);
         client.write_all(bytes).await.unwrap();
         client.shutdown().await.unwrap();
-        Server::new(Arc::new(store(blobs)), self.serve_limits).serve(stream.compat()).await
+        Server::new(Arc::new(store(blobs)), self.serve_limits)
+            .serve(stream.compat(), &self.pace)
+            .await
     }
 
     /// How a server ends that is told this by one who does not go on, or away.
@@ -197,7 +202,9 @@ impl Network {
     ) -> Result<(), ServeError> {
         let (mut client, stream) = duplex(STREAM_BYTES);
         client.write_all(bytes).await.unwrap();
-        Server::new(Arc::new(store(blobs)), self.serve_limits).serve(stream.compat()).await
+        Server::new(Arc::new(store(blobs)), self.serve_limits)
+            .serve(stream.compat(), &self.pace)
+            .await
     }
 }
 
@@ -228,7 +235,9 @@ impl Provider {
     async fn be(self, theirs: DuplexStream) -> io::Result<()> {
         let (inner, stream) = duplex(STREAM_BYTES);
         let server = Arc::clone(&self.server);
-        let serving = async move { server.serve(stream.compat()).await.map_err(io::Error::other) };
+        let pace = Pace::new(1000, 1000, Instant::now());
+        let serving =
+            async move { server.serve(stream.compat(), &pace).await.map_err(io::Error::other) };
         let (mut requests, mut to_client) = tokio::io::split(theirs);
         let (mut responses, mut to_server) = tokio::io::split(inner);
         let asking = async {

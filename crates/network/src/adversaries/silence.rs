@@ -1,0 +1,71 @@
+//! Peers that say nothing, or not yet, and who does not suffer from it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::join_all;
+use wasm_exec_registry::RegisterError;
+
+use super::support::{Evil, Honest, Serving, Wiles, content, eventually};
+use crate::protocol::{Receipt, Refusal, Request, Response};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_registered_spreads_past_a_silent_peer() {
+    let [one, two] = <[Honest; 2]>::try_from(Honest::network(2).await).ok().unwrap();
+    let silent = Evil::start(Wiles::silent(), &[&one, &two]).await;
+    let name = one.canonical("utils");
+    let (registered, ()) =
+        tokio::join!(one.try_register("utils", "double"), two.until_loads(&name, b"double"));
+    drop(registered);
+    assert!(silent.asked() > 0);
+    eventually("there is a copy", async || (one.replicas("utils") >= 1).then_some(())).await;
+}
+
+/// It is kept here, and handed on as soon as somebody takes it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_nobody_takes_is_told_and_made_later() {
+    let takes = Arc::new(AtomicBool::new(false));
+    let taking = takes.clone();
+    let answers = move |request: &Request| match (request, taking.load(Ordering::SeqCst)) {
+        (Request::Store(_), false) => Some(Response::Receipt(Receipt::Refused(Refusal::Busy))),
+        (Request::Holds(_), false) => Some(Response::Held(Vec::new())),
+        _ => None,
+    };
+    let honest = Honest::start(Vec::new()).await;
+    let _evil = Evil::start(Wiles::answering(answers), &[&honest]).await;
+    let refused = honest.try_register("utils", "double").await;
+    assert!(
+        matches!(refused, Err(RegisterError::NotReplicated { wanted: 1, replicas: 0, .. })),
+        "{refused:?}"
+    );
+    honest.until_loads("utils", b"double").await;
+    takes.store(true, Ordering::SeqCst);
+    eventually("it is copied", async || (honest.replicas("utils") == 1).then_some(())).await;
+    honest.register("utils", "double").await;
+}
+
+/// However much one peer wants held that does not come, what another wants held is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stores_of_one_peer_do_not_keep_others_from_theirs() {
+    let holder = Honest::start(Vec::new()).await;
+    let evil = Evil::start(Wiles::serving(Serving::Silent), &[&holder]).await;
+    let records: Vec<_> = (0..16)
+        .map(|number| evil.signed(&format!("slow{number}"), content(&[number; 40_000])))
+        .collect();
+    let storing = async {
+        loop {
+            join_all(records.iter().map(|record| evil.store(&holder, record))).await;
+        }
+    };
+    let registering = async {
+        eventually("they are under way", async || (evil.streams() >= 4).then_some(())).await;
+        let owner = Honest::start(holder.addresses()).await;
+        owner.until_peers(1).await;
+        let _ = owner.try_register("utils", "double").await;
+        eventually("it is held", async || (holder.status().records.held == 1).then_some(())).await;
+    };
+    tokio::select! {
+        () = storing => {}
+        () = registering => {}
+    }
+}
