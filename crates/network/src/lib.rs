@@ -17,6 +17,7 @@ mod fetching;
 mod held;
 mod index;
 mod key;
+mod landed;
 mod library;
 mod lookup;
 mod names;
