@@ -75,5 +75,5 @@ pub use wasm_exec_engine::{
 pub use wasm_exec_registry::{
     Account, DeleteError, Digest, GraphError, GraphLimits, InvalidName, ListQuery, MAX_PAGE,
     ModuleRecord, ModuleSource, Name, NameTakenReason, NetworkStatus, Page, PeerStatus, Provenance,
-    RegisterError, RegistryError, StorageError, Summary, View,
+    RegisterError, RegistryError, StorageError, Summary, View, mapped,
 };

@@ -302,6 +302,10 @@ impl Backend for NetworkBackend {
         self.shared.library.local().blob(digest)
     }
 
+    fn verified_blob(&self, digest: Digest) -> Option<Bytes> {
+        self.shared.fetching.landed().take(&digest)
+    }
+
     fn has_blob(&self, digest: Digest) -> BoxFuture<'_, Result<bool, StorageError>> {
         self.shared.library.local().has_blob(digest)
     }

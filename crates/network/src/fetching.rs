@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{io, slice};
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use wasm_exec_registry::{
 };
 
 use crate::contents::{Contents, ContentsId, InvalidContents, Kind};
+use crate::landed::Landed;
 use crate::library::AddError;
 use crate::node::Node;
 use crate::record::SignedRecord;
@@ -54,6 +55,7 @@ pub(crate) struct Fetching {
     partials: Partials,
     called: Room,
     asked: Room,
+    landed: Landed,
 }
 
 /// What fetches for one purpose may take together. Those who ask this node to hold something may be
@@ -173,7 +175,13 @@ impl From<StorageError> for FetchingError {
 
 impl Fetching {
     pub(crate) fn new(partials: Partials) -> Self {
-        Self { partials, called: Room::new(), asked: Room::new() }
+        let landed = Landed::default();
+        Self { partials, called: Room::new(), asked: Room::new(), landed }
+    }
+
+    /// What was fetched to be called, until it is.
+    pub(crate) fn landed(&self) -> &Landed {
+        &self.landed
     }
 
     fn room(&self, purpose: Purpose) -> &Room {
@@ -367,6 +375,15 @@ impl Shared {
         }
         let (name, rows) = (wanted.name.clone(), wanted.rows.clone());
         self.library.add(wanted.module, contents, &fetched, name, rows).await?;
+        if wanted.purpose == Purpose::Called {
+            let now = Instant::now();
+            let blobs = contents.items().iter().filter(|item| item.kind == Kind::Wasm);
+            for item in blobs {
+                if let Some(bytes) = fetched.remove(&item.sha256) {
+                    self.fetching.landed.keep(item.sha256, bytes, now);
+                }
+            }
+        }
         Ok(())
     }
 

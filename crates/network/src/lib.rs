@@ -19,6 +19,7 @@ mod held;
 mod index;
 mod key;
 mod knowledge;
+mod landed;
 mod library;
 mod lookup;
 mod names;

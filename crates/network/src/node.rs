@@ -6,8 +6,8 @@
 //! Peers find each other by configured and remembered addresses, by multicast DNS, and by Kademlia
 //! look-ups, and tell each other their addresses by identify. All who are found are dialled until
 //! [`PeerBounds::wanted_peers`] are live, and connections are kept while both sides are there. When
-//! all places are taken, whoever comes later is turned away, except configured peers; nobody who is
-//! connected is dropped for somebody else.
+//! all places are taken, whoever comes later may stay for a little while, to be told of other peers,
+//! or is turned away, except configured peers; nobody who has a place is dropped for somebody else.
 
 mod behaviour;
 mod book;

@@ -72,9 +72,7 @@ impl Shared {
     /// copies are made later.
     pub(crate) async fn create(&self, creation: Creation) -> Result<Registered, RegisterError> {
         let Some(name) = creation.name().cloned() else {
-            let registered = self.library.local().create(creation).await?;
-            self.offer(registered.digest);
-            return Ok(registered);
+            return self.create_unnamed(creation).await;
         };
         let name = match owner_to_write(&name, &self.trust) {
             Ok(plain) => plain,
@@ -93,6 +91,18 @@ impl Shared {
                 replicas: copies.made as u32,
             });
         }
+        Ok(registered)
+    }
+
+    /// Registers a module without a name on this node, and tells the network that it is here. What it
+    /// is made of is written with it, so that who fetches it does not wait until all of it is read.
+    async fn create_unnamed(&self, creation: Creation) -> Result<Registered, RegisterError> {
+        let contents = stored(self.library.contents_for(&creation).await)?;
+        let module = creation.digest();
+        let row = contents.map(|list| rows::contents(&module, list.canonical()));
+        let rows = row.into_iter().collect();
+        let registered = self.library.local().create_with(creation, rows).await?;
+        self.offer(registered.digest);
         Ok(registered)
     }
 
@@ -211,8 +221,12 @@ impl Shared {
     ///
     /// As [`DeleteError`] says.
     pub(crate) async fn delete(&self, reference: Reference) -> Result<(), DeleteError> {
-        let Reference::Name(name) = reference else {
-            return self.library.local().delete(reference).await;
+        let name = match reference {
+            Reference::Name(name) => name,
+            Reference::Digest(module) => {
+                self.library.local().delete(reference).await?;
+                return Ok(self.library.forget_contents(module).await?);
+            }
         };
         let plain = match owner_to_write(&name, &self.trust) {
             Ok(plain) => plain,

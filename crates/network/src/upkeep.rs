@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::pending;
 use std::iter;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -163,6 +163,7 @@ async fn tend(shared: Arc<Shared>) {
     let mut actions = FuturesUnordered::new();
     let mut planned_at = None;
     loop {
+        shared.fetching.landed().forget_old(Instant::now());
         let (peers, planned) = due(&shared, &mut planned_at);
         rounds.extend(peers.into_iter().map(|peer| compare(&shared, peer)));
         actions.extend(planned.into_iter().map(|action| act(&shared, action)));

@@ -24,7 +24,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Where names, manifests and blobs are kept. Reads may wait, for a disk or for a network.
 ///
 /// A reader never sees half of a change. What a backend returns for a digest is verified by the
-/// registry, not by the backend.
+/// registry, not by the backend, but for what [`verified_blob`](Self::verified_blob) returns.
 pub trait Backend: Debug + Send + Sync + 'static {
     /// What `name` means: the name itself if it is registered, else, if it has no version, its
     /// highest release. A pre-release is never a bare label's meaning.
@@ -50,6 +50,13 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// The blob with this digest. `None` only if no stored manifest has it; one that is missing
     /// and should be there is [`StorageError::Corrupt`].
     fn blob(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Bytes>, RegistryError>>;
+
+    /// The blob with this digest, if the backend has it in memory and has verified it since it came
+    /// there. `None` says nothing of whether there is one.
+    fn verified_blob(&self, digest: Digest) -> Option<Bytes> {
+        let _ = digest;
+        None
+    }
 
     /// Whether there is a blob with this digest.
     fn has_blob(&self, digest: Digest) -> BoxFuture<'_, Result<bool, StorageError>>;

@@ -50,6 +50,22 @@ impl Digest {
     }
 }
 
+/// Hashes bytes that come in pieces.
+#[derive(Clone, Debug, Default)]
+pub struct Hasher(Sha256);
+
+impl Hasher {
+    /// Takes in the bytes that follow.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all that was taken in.
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
 impl InvalidDigest {
     /// The byte of the text at which it stopped being a digest.
     pub fn position(&self) -> usize {

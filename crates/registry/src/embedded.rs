@@ -9,6 +9,7 @@ mod change;
 #[cfg(test)]
 mod faults;
 mod file;
+mod memory;
 #[cfg(test)]
 mod power_loss;
 mod rows;

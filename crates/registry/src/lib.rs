@@ -38,6 +38,7 @@ mod embedded;
 mod error;
 mod graph;
 mod manifest;
+pub mod mapped;
 mod name;
 mod network;
 mod records;
@@ -49,7 +50,7 @@ mod view;
 pub use account::Account;
 pub use backend::{Backend, BoxFuture, Creation};
 pub use data_directory::{DataDirectory, DataDirectoryError};
-pub use digest::{Digest, InvalidDigest};
+pub use digest::{Digest, Hasher, InvalidDigest};
 pub use embedded::{RedbBackend, Row, RowPage};
 pub use error::{
     DeleteError, GraphError, Holder, Holders, NameTakenReason, RegisterError, RegistryError,

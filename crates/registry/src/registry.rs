@@ -102,6 +102,9 @@ impl Registry {
     /// [`RegistryError::UnknownDigest`] if no registered module has it, and
     /// [`RegistryError::Corrupt`] if it is not what it should be.
     pub async fn blob(&self, digest: Digest) -> Result<Bytes, RegistryError> {
+        if let Some(blob) = self.backend.verified_blob(digest) {
+            return Ok(blob);
+        }
         let blob = self.backend.blob(digest).await?;
         let blob = blob.ok_or(RegistryError::UnknownDigest { digest, is_blob: false })?;
         let bytes = blob.clone();

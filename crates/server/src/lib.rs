@@ -25,7 +25,6 @@ mod connection;
 mod connections;
 mod cors;
 mod keys;
-mod mapped;
 mod metrics;
 mod negotiation;
 mod openapi;

@@ -10,10 +10,14 @@ const DELAY: Duration = Duration::from_millis(25);
 
 const NODES: usize = 100;
 
-/// With how many others each node is connected at least: a node looks for no more than 64.
+/// With how many others each node is connected at least: a node looks for no more than 64. As all who
+/// come are let in, most are connected with nearly all others in the end.
 const PEERS: usize = 60;
 
 const MODULE_BYTES: usize = 1_000_000;
+
+/// After many have met, and after a registration, so that all are at rest.
+const REST: Duration = Duration::from_secs(5);
 
 /// How many modules are fetched, and by how many nodes each.
 const MODULES: usize = 5;
@@ -23,17 +27,19 @@ const FETCHES: usize = 20;
 pub(crate) async fn fetch() -> String {
     let mut nodes = vec![Node::start_distant(DELAY, None).await];
     while nodes.len() < NODES {
-        let next = Node::start_distant(DELAY, Some(&nodes[0])).await;
+        // Not all by the same one, which has places for 96, and lets in the rest by turns.
+        let next = Node::start_distant(DELAY, Some(&nodes[nodes.len() / 2])).await;
         nodes.push(next);
     }
     until_met(&nodes, PEERS).await;
+    tokio::time::sleep(REST).await;
     let mut took = Vec::new();
     for number in 0..MODULES {
         let name = format!("module{number}");
-        nodes[number].register(Some(&name), module(MODULE_BYTES, number as u64)).await;
+        nodes[number].register_surely(&name, module(MODULE_BYTES, number as u64)).await;
         let canonical = format!("{}:{name}", nodes[number].id());
         until_known(&nodes, &canonical).await;
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        tokio::time::sleep(REST).await;
         let others = nodes[MODULES..].iter().filter(|node| node.status().records.held == 0);
         for node in others.skip(number * FETCHES % 10).take(FETCHES) {
             let began = Instant::now();

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use wasm_exec_network::{NetworkBackend, NetworkConfig};
 use wasm_exec_registry::{
-    Backend, Digest, GraphLimits, NetworkStatus, RedbBackend, Registration, Registry,
+    Backend, Digest, GraphLimits, NetworkStatus, RedbBackend, RegisterError, Registration, Registry,
 };
 
 /// How long anything may take before it is taken for hanging.
@@ -91,6 +91,21 @@ impl Node {
     pub(crate) async fn register(&self, name: Option<&str>, wasm: Bytes) -> Digest {
         let name = name.map(|name| name.parse().expect("it is a name"));
         register(&self.registry, name, wasm).await
+    }
+
+    /// Registers, again and again until there are copies: where many nodes share a machine, they may
+    /// take longer than a registration waits.
+    pub(crate) async fn register_surely(&self, name: &str, wasm: Bytes) {
+        let name: wasm_exec_registry::Name = name.parse().expect("it is a name");
+        until("it has its copies", async || {
+            let (name, links) = (Some(name.clone()), BTreeMap::new());
+            let registration = Registration { name, links, wasm: wasm.clone() };
+            match self.registry.register(registration).await {
+                Err(RegisterError::NotReplicated { .. }) => false,
+                registered => registered.map(|_| true).expect("it is registered"),
+            }
+        })
+        .await;
     }
 
     /// Whether a name has a meaning here.

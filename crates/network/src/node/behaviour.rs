@@ -130,8 +130,8 @@ fn limits(bounds: &PeerBounds) -> connection_limits::Behaviour {
         ConnectionLimits::default()
             .with_max_pending_incoming(Some(bounds.pending_connections))
             .with_max_pending_outgoing(Some(bounds.pending_connections))
-            .with_max_established_incoming(Some(bounds.inbound_connections))
-            .with_max_established(Some(bounds.connections))
+            .with_max_established_incoming(Some(bounds.inbound_connections + bounds.visitors))
+            .with_max_established(Some(bounds.connections + bounds.visitors))
             .with_max_established_per_peer(Some(bounds.connections_per_peer)),
     )
 }

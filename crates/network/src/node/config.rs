@@ -70,6 +70,11 @@ pub(crate) struct PeerBounds {
     /// Those of them that others opened. The rest is for peers of our own choice, so that a crowd
     /// of strangers cannot have all places.
     pub(crate) inbound_connections: u32,
+    /// Those beyond all these, of peers that come when the places are taken: they may stay for `visit`,
+    /// to be told of other peers.
+    pub(crate) visitors: u32,
+    /// How long a visitor may stay, unless there is a place for it then.
+    pub(crate) visit: Duration,
     /// Connections of one peer. Two nodes that dial each other at once have two, and a third is
     /// needed to replace a relayed one.
     pub(crate) connections_per_peer: u32,
@@ -116,6 +121,8 @@ impl Default for PeerBounds {
         Self {
             connections: 128,
             inbound_connections: 96,
+            visitors: 8,
+            visit: Duration::from_secs(10),
             connections_per_peer: 3,
             pending_connections: 32,
             wanted_peers: 64,

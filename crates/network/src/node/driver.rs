@@ -7,6 +7,7 @@ mod looking_up;
 mod relaying;
 mod twins;
 mod upkeep;
+mod visitors;
 
 pub(super) use self::looking_up::LookUp;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libp2p::core::transport::ListenerId;
+use libp2p::core::upgrade::Version;
 use libp2p::futures::StreamExt;
 use libp2p::kad::QueryId;
 use libp2p::request_response::{InboundRequestId, OutboundRequestId};
@@ -27,6 +29,7 @@ use tokio::time::{self, MissedTickBehavior};
 use self::answering::{Answer, Ask};
 use self::relaying::Relays;
 use self::twins::Twins;
+use self::visitors::Visitors;
 use super::behaviour::{Behaviour, BehaviourEvent, Protocols};
 use super::config::NodeConfig;
 use super::error::{AskError, NodeError, OpenError};
@@ -67,6 +70,8 @@ pub(super) struct Driver {
     commands: mpsc::Receiver<Command>,
     protocols: Protocols,
     wanted_peers: usize,
+    inbound_connections: usize,
+    visit: Duration,
     asks_at_once: usize,
     /// Whether relays are of use.
     on_the_internet: bool,
@@ -77,6 +82,7 @@ pub(super) struct Driver {
     inward: Inward,
     relays: Relays,
     twins: Twins,
+    visitors: Visitors,
     refusals: Refusals,
     /// Bounded by [`answering::MAX_ASKS`].
     asks: HashMap<OutboundRequestId, Ask>,
@@ -108,7 +114,11 @@ impl Driver {
         let (transport, relay_client) = transport::build(&config, &shared.traffic, &inward)?;
         let behaviour = Behaviour::new(&config, &protocols, relay_client);
         let local = shared.peer_id;
-        let settings = Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
+        // All of a network speak its protocols, so what is asked first on a transfer stream goes along
+        // with the protocol's name. Waiting until that is confirmed would take a round trip more.
+        let settings = Config::with_tokio_executor()
+            .with_idle_connection_timeout(IDLE_TIMEOUT)
+            .with_substream_upgrade_protocol_override(Version::V1Lazy);
         let mut driver = Self {
             swarm: Swarm::new(transport, behaviour, local, settings),
             service,
@@ -116,6 +126,8 @@ impl Driver {
             commands,
             protocols,
             wanted_peers: config.bounds.wanted_peers,
+            inbound_connections: config.bounds.inbound_connections as usize,
+            visit: config.bounds.visit,
             asks_at_once: config.bounds.asks_at_once,
             on_the_internet: !config.local_only_mode,
             listeners: Vec::new(),
@@ -125,6 +137,7 @@ impl Driver {
             inward,
             relays: Relays::default(),
             twins: Twins::default(),
+            visitors: Visitors::default(),
             refusals: Refusals::default(),
             asks: HashMap::new(),
             asks_of: HashMap::new(),

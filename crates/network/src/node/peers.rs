@@ -100,6 +100,7 @@ struct Connection {
     id: ConnectionId,
     direction: Direction,
     remote: Multiaddr,
+    since: Instant,
     /// When a ping was last answered on it; before the first time, when it began.
     answered: Instant,
 }
@@ -124,7 +125,7 @@ impl Members {
         };
         let remote = endpoint.get_remote_address().clone();
         let member = self.members.entry(peer).or_insert_with(|| Member::new(now));
-        member.connections.push(Connection { id, direction, remote, answered: now });
+        member.connections.push(Connection { id, direction, remote, since: now, answered: now });
         self.refresh(peer)
     }
 
@@ -214,6 +215,25 @@ impl Members {
         let inbound =
             all.clone().filter(|connection| connection.direction == Direction::Inbound).count();
         (inbound, all.count() - inbound)
+    }
+
+    /// The connections that others opened and that have lasted for longer than `visit`, beyond
+    /// `places`: those who came first have their places. Nor is anybody meant who is `expected`.
+    pub(super) fn visits_over(
+        &self,
+        places: usize,
+        visit: Duration,
+        expected: impl Fn(&PeerId) -> bool,
+        now: Instant,
+    ) -> Vec<ConnectionId> {
+        let members = self.members.iter().filter(|(peer, _)| !expected(peer));
+        let connections = members.flat_map(|(_, member)| &member.connections);
+        let mut inbound: Vec<_> =
+            connections.filter(|connection| connection.direction == Direction::Inbound).collect();
+        inbound.sort_by_key(|connection| connection.since);
+        let beyond = inbound.into_iter().skip(places);
+        let is_over = |connection: &&Connection| now.duration_since(connection.since) > visit;
+        beyond.filter(is_over).map(|connection| connection.id).collect()
     }
 
     /// Brings the live peers up to date about `peer`. Returns whether something but its round-trip

@@ -29,24 +29,37 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// Room for a part, as it is sent and without its proof. It is used for one part after the other:
+/// making memory for each would take longer than all that is done with it.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    /// What was sent last.
+    pub(super) sent: Vec<u8>,
+    /// The bytes in it that were verified.
+    pub(super) decoded: Vec<u8>,
+}
+
 /// A stream to a provider, on which nothing is under way.
 #[derive(Debug)]
-pub(super) struct Conversation<S>(S);
+pub(super) struct Conversation<S> {
+    stream: S,
+    pub(super) room: Room,
+}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     /// A new stream.
     pub(super) fn new(stream: S) -> Self {
-        Self(stream)
+        Self { stream, room: Room::default() }
     }
 
-    /// Asks, and takes the response: the conversation, if it can go on, and what was sent. Bytes are
-    /// taken only if there are as many as `lengths` allows, and while none comes for `stall` at most.
+    /// Asks, and takes the response into the room: the conversation, if it can go on. Bytes are taken
+    /// only if there are as many as `lengths` allows, and while none comes for `stall` at most.
     pub(super) async fn ask(
         mut self,
         request: Request,
         lengths: RangeInclusive<usize>,
         stall: Duration,
-    ) -> (Option<Self>, Result<Vec<u8>, Failure>) {
+    ) -> (Option<Self>, Result<(), Failure>) {
         match self.exchange(request, lengths, stall).await {
             Err(failure @ (Failure::Lost(_) | Failure::Fault(_))) => (None, Err(failure)),
             answer => (Some(self), answer),
@@ -58,14 +71,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         request: Request,
         lengths: RangeInclusive<usize>,
         stall: Duration,
-    ) -> Result<Vec<u8>, Failure> {
+    ) -> Result<(), Failure> {
         let sending = async {
-            self.0.write_all(&request.to_bytes()).await?;
-            self.0.flush().await
+            self.stream.write_all(&request.to_bytes()).await?;
+            self.stream.flush().await
         };
         timeout(stall, sending).await.map_err(io::Error::from)??;
         let mut head = [0; Head::BYTES];
-        self.fill(&mut head, stall).await?;
+        fill(&mut self.stream, &mut head, stall).await?;
         let length = match Head::parse(head).ok_or(Failure::Fault(Fault::Malformed))? {
             Head::NotHere => return Err(Failure::NotHere),
             Head::Here { length } => length as usize,
@@ -73,19 +86,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         if !lengths.contains(&length) {
             return Err(Failure::Fault(Fault::WrongLength));
         }
-        let mut body = vec![0; length];
-        self.fill(&mut body, stall).await?;
-        Ok(body)
+        self.room.sent.resize(length, 0);
+        Ok(fill(&mut self.stream, &mut self.room.sent, stall).await?)
     }
+}
 
-    /// Reads until `bytes` is full.
-    async fn fill(&mut self, mut bytes: &mut [u8], stall: Duration) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match timeout(stall, self.0.read(bytes)).await?? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                read => bytes = &mut bytes[read..],
-            }
+/// Reads until `bytes` is full.
+async fn fill(
+    stream: &mut (impl AsyncRead + Unpin),
+    mut bytes: &mut [u8],
+    stall: Duration,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match timeout(stall, stream.read(bytes)).await?? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => bytes = &mut bytes[read..],
         }
-        Ok(())
     }
+    Ok(())
 }

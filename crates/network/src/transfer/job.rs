@@ -8,7 +8,7 @@ use bytes::Bytes;
 use wasm_exec_registry::Digest;
 
 use super::Fault;
-use super::conversation::Failure;
+use super::conversation::{Failure, Room};
 use super::message::Request;
 use super::partial::Partial;
 use super::range::Range;
@@ -23,7 +23,7 @@ pub(super) trait Job: Send + Sync + 'static {
     fn lengths(&self, part: usize) -> RangeInclusive<usize>;
 
     /// Verifies what was sent for a part, and keeps it. May block, and may come twice.
-    fn keep(&self, part: usize, sent: Vec<u8>) -> Result<(), Failure>;
+    fn keep(&self, part: usize, room: &mut Room) -> Result<(), Failure>;
 }
 
 /// Fetches an item.
@@ -45,11 +45,11 @@ impl Job for ItemJob {
         length..=length
     }
 
-    fn keep(&self, part: usize, sent: Vec<u8>) -> Result<(), Failure> {
+    fn keep(&self, part: usize, Room { sent, decoded }: &mut Room) -> Result<(), Failure> {
         let range = Range::nth(self.item.size, part);
-        let bytes = range.decode(self.item.blake3, self.item.size, &sent);
-        let bytes = bytes.map_err(|_| Failure::Fault(Fault::WrongBytes))?;
-        self.partial.keep(part, &bytes).map_err(Failure::Local)
+        let is_it = range.decode(self.item.blake3, self.item.size, sent, decoded);
+        is_it.map_err(|_| Failure::Fault(Fault::WrongBytes))?;
+        self.partial.keep(part, decoded).map_err(Failure::Local)
     }
 }
 
@@ -73,9 +73,9 @@ impl Job for ContentsJob {
         1..=MAX_CONTENTS_BYTES
     }
 
-    fn keep(&self, _: usize, sent: Vec<u8>) -> Result<(), Failure> {
+    fn keep(&self, _: usize, Room { sent, .. }: &mut Room) -> Result<(), Failure> {
         let is_stated = |stated: ContentsId| {
-            sent.len() == stated.size as usize && Digest::of(&sent) == stated.digest
+            sent.len() == stated.size as usize && Digest::of(sent) == stated.digest
         };
         // Who has another list is not at fault: the one that is stated may be that of a lying owner,
         // or have its modules in another order.
@@ -83,7 +83,7 @@ impl Job for ContentsJob {
             return Err(Failure::NotHere);
         }
         // A second one is the same, or as good.
-        let _ = self.kept.set(sent.into());
+        let _ = self.kept.set(Bytes::copy_from_slice(sent));
         Ok(())
     }
 }

@@ -16,7 +16,8 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use wasm_exec_registry::Digest;
+use wasm_exec_registry::mapped::Buffer;
+use wasm_exec_registry::{Digest, Hasher};
 
 use super::range::Range;
 use crate::contents::Item;
@@ -52,15 +53,32 @@ struct Active {
 #[derive(Debug)]
 pub(super) struct Partial {
     size: u64,
-    storage: Storage,
+    kept: Mutex<Kept>,
     /// Declared last, so that it is dropped after the file is closed.
     _claim: Claim,
 }
 
+/// What there is of an item.
+#[derive(Debug)]
+struct Kept {
+    storage: Storage,
+    /// Whether each of the ranges is here.
+    ranges: Vec<bool>,
+    /// The hash of the first ranges, as far as none is missing, and how many those are. So what comes
+    /// is hashed while the rest is on its way.
+    hasher: Hasher,
+    hashed: usize,
+}
+
 #[derive(Debug)]
 enum Storage {
-    Memory(Mutex<Vec<u8>>),
-    File { file: Mutex<File>, path: PathBuf },
+    Memory(Buffer),
+    File {
+        file: File,
+        path: PathBuf,
+    },
+    /// The item is whole, and was taken.
+    Gone,
 }
 
 /// That an item is being fetched.
@@ -104,7 +122,8 @@ impl Partials {
         let partials = self.clone();
         let opening = move || {
             let (storage, missing) = partials.open(&item)?;
-            Ok((Partial { size: item.size, storage, _claim: claim }, missing))
+            let kept = Mutex::new(Kept::new(storage, item.size, &missing));
+            Ok((Partial { size: item.size, kept, _claim: claim }, missing))
         };
         tokio::task::spawn_blocking(opening).await.map_err(io::Error::other)?
     }
@@ -124,14 +143,14 @@ impl Partials {
         let ranges = Range::count(item.size);
         let Some(directory) = self.directory.as_ref().filter(|_| ranges > 1) else {
             let size = usize::try_from(item.size).map_err(io::Error::other)?;
-            return Ok((Storage::Memory(Mutex::new(vec![0; size])), (0..ranges).collect()));
+            return Ok((Storage::Memory(Buffer::zeroed(size)?), (0..ranges).collect()));
         };
         create_directory(directory)?;
         self.make_room(directory)?;
         let path = directory.join(item.sha256.hex());
         let mut file = open_file(&path)?;
         let missing = take_up(&mut file, item)?;
-        Ok((Storage::File { file: Mutex::new(file), path }, missing))
+        Ok((Storage::File { file, path }, missing))
     }
 
     /// Removes the files of the oldest fetches that were broken off, until the rest and all that are
@@ -244,46 +263,86 @@ fn position(size: u64, byte: u64) -> u64 {
 }
 
 impl Partial {
-    /// Keeps the bytes of a range, which are verified. Blocks on the disk.
+    /// Keeps the bytes of a range, which are verified. Blocks on the disk, and while others are kept.
     pub(super) fn keep(&self, index: usize, bytes: &[u8]) -> io::Result<()> {
-        let start = Range::nth(self.size, index).start;
-        match &self.storage {
-            Storage::Memory(whole) => {
-                let mut whole = lock(whole);
-                let start = usize::try_from(start).map_err(io::Error::other)?;
-                // It is not there any more where the item is whole, and the range came twice.
-                if let Some(place) = whole.get_mut(start..start + bytes.len()) {
-                    place.copy_from_slice(bytes);
-                }
-                Ok(())
-            }
-            Storage::File { file, .. } => {
-                let hash = blake3::hash(bytes);
-                let mut file = lock(file);
-                file.seek(SeekFrom::Start(position(self.size, start)))?;
-                file.write_all(bytes)?;
-                file.seek(SeekFrom::Start(slot(index)))?;
-                file.write_all(hash.as_bytes())
-            }
-        }
+        let mut kept = lock(&self.kept);
+        kept.write(self.size, index, bytes)?;
+        kept.hash(self.size)
     }
 
     /// The bytes of the item, all of whose ranges are kept, if their SHA-256 is this. The file is
     /// removed in any case: where it is not, the list that named the item is wrong. Blocks on the
-    /// disk, and for about a millisecond per megabyte.
+    /// disk.
     pub(super) fn finish(&self, sha256: Digest) -> io::Result<Option<Bytes>> {
-        let bytes = match &self.storage {
-            Storage::Memory(whole) => std::mem::take(&mut *lock(whole)),
-            Storage::File { file, path } => {
-                let mut bytes = vec![0; usize::try_from(self.size).map_err(io::Error::other)?];
-                let mut file = lock(file);
+        let mut kept = lock(&self.kept);
+        kept.hash(self.size)?;
+        let is_whole = kept.hashed == kept.ranges.len();
+        let digest = std::mem::take(&mut kept.hasher).finish();
+        let bytes = match std::mem::replace(&mut kept.storage, Storage::Gone) {
+            Storage::Memory(whole) => whole,
+            Storage::File { mut file, path } => {
+                let size = usize::try_from(self.size).map_err(io::Error::other)?;
+                let mut whole = Buffer::zeroed(size)?;
                 file.seek(SeekFrom::Start(position(self.size, 0)))?;
-                file.read_exact(&mut bytes)?;
+                file.read_exact(&mut whole)?;
                 fs::remove_file(path)?;
-                bytes
+                whole
             }
+            Storage::Gone => return Ok(None),
         };
-        Ok((Digest::of(&bytes) == sha256).then(|| bytes.into()))
+        Ok((is_whole && digest == sha256).then(|| bytes.freeze()))
+    }
+}
+
+impl Kept {
+    fn new(storage: Storage, size: u64, missing: &[usize]) -> Self {
+        let mut ranges = vec![true; Range::count(size)];
+        missing.iter().for_each(|index| ranges[*index] = false);
+        Self { storage, ranges, hasher: Hasher::default(), hashed: 0 }
+    }
+
+    fn write(&mut self, size: u64, index: usize, bytes: &[u8]) -> io::Result<()> {
+        let start = Range::nth(size, index).start;
+        match &mut self.storage {
+            Storage::Memory(whole) => {
+                let start = usize::try_from(start).map_err(io::Error::other)?;
+                whole[start..start + bytes.len()].copy_from_slice(bytes);
+            }
+            Storage::File { file, .. } => {
+                let hash = blake3::hash(bytes);
+                file.seek(SeekFrom::Start(position(size, start)))?;
+                file.write_all(bytes)?;
+                file.seek(SeekFrom::Start(slot(index)))?;
+                file.write_all(hash.as_bytes())?;
+            }
+            // A range that came twice, and late.
+            Storage::Gone => {}
+        }
+        self.ranges[index] = true;
+        Ok(())
+    }
+
+    /// Hashes what there is behind what is hashed.
+    fn hash(&mut self, size: u64) -> io::Result<()> {
+        let mut read = Vec::new();
+        while self.ranges.get(self.hashed) == Some(&true) {
+            let Range { start, length } = Range::nth(size, self.hashed);
+            match &mut self.storage {
+                Storage::Memory(whole) => {
+                    let start = usize::try_from(start).map_err(io::Error::other)?;
+                    self.hasher.update(&whole[start..start + length as usize]);
+                }
+                Storage::File { file, .. } => {
+                    read.resize(length as usize, 0);
+                    file.seek(SeekFrom::Start(position(size, start)))?;
+                    file.read_exact(&mut read)?;
+                    self.hasher.update(&read);
+                }
+                Storage::Gone => return Ok(()),
+            }
+            self.hashed += 1;
+        }
+        Ok(())
     }
 }
 

@@ -146,8 +146,8 @@ impl<S: Source> Server<S> {
     }
 
     /// Answers the requests that come on a stream, one after the other, each when `pace` has a turn,
-    /// until it ends, rests for too long or had as many as it may have. Memory: one response, of a
-    /// range and its proof at most.
+    /// until it ends, rests for too long or had as many as it may have. Memory: room for one response,
+    /// of a range and its proof at most.
     ///
     /// # Errors
     ///
@@ -156,13 +156,15 @@ impl<S: Source> Server<S> {
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
+        let mut response = Vec::new();
         for _ in 0..self.limits.requests {
             let Ok(request) = timeout(self.limits.idle, Request::read(&mut stream)).await else {
                 break;
             };
             let Some(request) = request? else { break };
             pace.turn().await;
-            let response = self.respond(&request).await;
+            response.clear();
+            self.respond(&request, &mut response).await;
             let sending = timeout(self.limits.response, async {
                 stream.write_all(&response).await?;
                 stream.flush().await
@@ -173,19 +175,26 @@ impl<S: Source> Server<S> {
         Ok(closing.await.map_err(|_| ServeError::Stalled)??)
     }
 
-    async fn respond(&self, request: &Request) -> Vec<u8> {
-        let response = match request {
+    /// Appends the response to a request to `response`, which is empty.
+    async fn respond(&self, request: &Request, response: &mut Vec<u8>) {
+        let is_here = match request {
             Request::Contents { module } => {
                 let contents = self.source.contents(*module).await;
                 let contents = contents.filter(|text| text.len() <= MAX_CONTENTS_BYTES);
-                contents.map(|text| [&here(text.len()), &text[..]].concat())
+                contents.map(|text| {
+                    response.extend(here(text.len()));
+                    response.extend(&text);
+                })
             }
             Request::Range { item, range } => {
                 let served = self.served(item).await.filter(|served| served.is(item));
-                served.and_then(|served| respond_with(&served, range))
+                served.and_then(|served| respond_with(&served, range, response))
             }
         };
-        response.unwrap_or_else(|| Head::NotHere.to_bytes().to_vec())
+        if is_here.is_none() {
+            response.clear();
+            response.extend(Head::NotHere.to_bytes());
+        }
     }
 
     /// An item that is here, with its hashes. Of those who ask at once, one hashes it.
@@ -205,12 +214,11 @@ impl<S: Source> Server<S> {
 }
 
 /// `None` only for a range that the item does not have.
-fn respond_with(served: &Served, range: &Range) -> Option<Vec<u8>> {
+fn respond_with(served: &Served, range: &Range, response: &mut Vec<u8>) -> Option<()> {
     let length = range.encoded_bytes(served.bytes.len() as u64);
-    let mut response = Vec::with_capacity(Head::BYTES + length);
+    response.reserve(Head::BYTES + length);
     response.extend(here(length));
-    range.encode(&served.bytes, &served.hashes, &mut response).ok()?;
-    Some(response)
+    range.encode(&served.bytes, &served.hashes, response).ok()
 }
 
 /// The head of a response of at most a few MiB.

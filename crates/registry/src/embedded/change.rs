@@ -8,9 +8,9 @@ use std::collections::HashSet;
 use redb::{MultimapTable, ReadableMultimapTable, ReadableTable, Table, WriteTransaction};
 
 use super::tables::{
-    BLOB_SIZES, BLOB_USERS, BLOBS, FORMAT, FORMAT_ROW, LINKED_BY, MANIFESTS, META, NAMES, NAMES_OF,
-    Outcome, RELEASES, ROWS, Seconds, TOMBSTONES, UNNAMED, corrupt, now, parse_manifest,
-    parse_name, time,
+    BLOB_PARTS, BLOB_SIZES, BLOB_USERS, BLOBS, FORMAT, FORMAT_ROW, LINKED_BY, MANIFESTS, META,
+    NAMES, NAMES_OF, Outcome, PART_BYTES, RELEASES, ROWS, Seconds, TOMBSTONES, UNNAMED, corrupt,
+    now, parse_manifest, parse_name, time,
 };
 use crate::{
     Creation, DeleteError, Digest, Holder, Holders, Name, NameTakenReason, Reference,
@@ -31,6 +31,7 @@ pub(super) struct Change<'t> {
     now: Seconds,
     changes: Changes,
     blobs: Table<'t, Digest, &'static [u8]>,
+    blob_parts: Table<'t, (Digest, u32), &'static [u8]>,
     blob_sizes: Table<'t, Digest, u64>,
     blob_users: MultimapTable<'t, Digest, Digest>,
     manifests: Table<'t, Digest, (Seconds, &'static str)>,
@@ -57,6 +58,7 @@ impl<'t> Change<'t> {
             now: now(),
             changes: Changes::default(),
             blobs: transaction.open_table(BLOBS)?,
+            blob_parts: transaction.open_table(BLOB_PARTS)?,
             blob_sizes: transaction.open_table(BLOB_SIZES)?,
             blob_users: transaction.open_multimap_table(BLOB_USERS)?,
             manifests: transaction.open_table(MANIFESTS)?,
@@ -223,11 +225,29 @@ impl<'t> Change<'t> {
             self.linked_by.insert(target, digest)?;
         }
         if self.blob_sizes.get(manifest.wasm)?.is_none() {
-            let wasm = creation.wasm();
-            self.blobs.insert(manifest.wasm, wasm.as_ref())?;
-            self.blob_sizes.insert(manifest.wasm, wasm.len() as u64)?;
+            self.add_blob(manifest.wasm, creation.wasm())?;
         }
         self.blob_users.insert(manifest.wasm, digest)?;
+        Ok(())
+    }
+
+    fn add_blob(&mut self, digest: Digest, bytes: &[u8]) -> Outcome<()> {
+        self.blob_sizes.insert(digest, bytes.len() as u64)?;
+        if bytes.len() <= PART_BYTES {
+            self.blobs.insert(digest, bytes)?;
+            return Ok(());
+        }
+        for (part, bytes) in (0..).zip(bytes.chunks(PART_BYTES)) {
+            self.blob_parts.insert((digest, part), bytes)?;
+        }
+        Ok(())
+    }
+
+    fn remove_blob(&mut self, digest: Digest) -> Outcome<()> {
+        self.blob_sizes.remove(digest)?;
+        if self.blobs.remove(digest)?.is_none() {
+            self.blob_parts.retain_in((digest, 0)..=(digest, u32::MAX), |_, _| false)?;
+        }
         Ok(())
     }
 
@@ -343,8 +363,7 @@ impl<'t> Change<'t> {
             }
             self.blob_users.remove(manifest.wasm, digest)?;
             if self.blob_users.get(manifest.wasm)?.is_empty() {
-                self.blobs.remove(manifest.wasm)?;
-                self.blob_sizes.remove(manifest.wasm)?;
+                self.remove_blob(manifest.wasm)?;
             }
         }
         Ok(())

@@ -3,12 +3,13 @@
 use std::ops::Bound;
 
 use bytes::Bytes;
-use redb::{ReadTransaction, ReadableTable};
+use redb::{ReadTransaction, ReadableTable, TableError};
 
 use super::tables::{
-    BLOB_SIZES, BLOBS, FORMAT, FORMAT_ROW, MANIFESTS, META, NAMES, NAMES_OF, Outcome, RELEASES,
-    Seconds, UNNAMED, corrupt, parse_entry, parse_manifest, parse_name, time,
+    BLOB_PARTS, BLOB_SIZES, BLOBS, FORMAT, FORMAT_ROW, MANIFESTS, META, NAMES, NAMES_OF, Outcome,
+    RELEASES, Seconds, UNNAMED, corrupt, parse_entry, parse_manifest, parse_name, time,
 };
+use crate::mapped::{self, Buffer};
 use crate::{
     Digest, Entry, ListQuery, MAX_LISTED_NAMES, Manifest, ModuleRecord, Name, Page, Summary, View,
 };
@@ -108,11 +109,33 @@ impl Snapshot<'_> {
     pub(super) fn blob(&self, digest: Digest) -> Outcome<Option<Bytes>> {
         let blobs = self.0.open_table(BLOBS)?;
         if let Some(blob) = blobs.get(digest)? {
-            return Ok(Some(Bytes::copy_from_slice(blob.value())));
+            return Ok(Some(mapped::copy(blob.value())?));
         }
         match self.blob_size(digest)? {
-            Some(_) => Err(corrupt(format!("the blob {digest} is missing"))),
+            Some(size) => self.parts(digest, size).map(Some),
             None => Ok(None),
+        }
+    }
+
+    /// A blob of this size, put together from its parts.
+    fn parts(&self, digest: Digest, size: u64) -> Outcome<Bytes> {
+        let incomplete = || corrupt(format!("the blob {digest} is missing, or a part of it"));
+        let parts = match self.0.open_table(BLOB_PARTS) {
+            Err(TableError::TableDoesNotExist(_)) => return Err(incomplete()),
+            parts => parts?,
+        };
+        let mut whole = Buffer::zeroed(usize::try_from(size).map_err(|_| incomplete())?)?;
+        let mut filled = 0;
+        for row in parts.range((digest, 0)..=(digest, u32::MAX))? {
+            let (_, part) = row?;
+            let end = filled + part.value().len();
+            let room = whole.get_mut(filled..end).ok_or_else(incomplete)?;
+            room.copy_from_slice(part.value());
+            filled = end;
+        }
+        match filled == whole.len() {
+            true => Ok(whole.freeze()),
+            false => Err(incomplete()),
         }
     }
 
@@ -182,5 +205,51 @@ impl Snapshot<'_> {
             wasm_size: self.size_of(&manifest)?,
             registered_at: time(seconds)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::change::Changes;
+    use super::super::store::Store;
+    use super::super::tables::PART_BYTES;
+    use super::*;
+    use crate::StorageError;
+
+    /// A store in which something was written.
+    fn store(write: impl FnOnce(&redb::WriteTransaction) -> Outcome<()>) -> Store {
+        let store = Store::in_memory(1 << 20).unwrap();
+        let changes = Changes { any: true, meanings: false };
+        store.write(|transaction| write(transaction).map(|()| changes)).unwrap();
+        store
+    }
+
+    #[test]
+    fn a_large_blob_that_was_written_whole_is_read() {
+        let bytes = vec![7; 3 * PART_BYTES];
+        let digest = Digest::of(&bytes);
+        let store = store(|transaction| {
+            transaction.open_table(BLOB_SIZES)?.insert(digest, bytes.len() as u64)?;
+            transaction.open_table(BLOBS)?.insert(digest, &*bytes)?;
+            Ok(())
+        });
+        assert!(store.read(|snapshot| snapshot.blob(digest)).unwrap().unwrap() == bytes);
+    }
+
+    #[test]
+    fn a_blob_that_lacks_a_part_or_has_one_too_many_is_corrupt() {
+        let digest = Digest::of(b"blob");
+        for parts in [[0, 1].as_slice(), &[0, 1, 2, 3], &[]] {
+            let store = store(|transaction| {
+                transaction.open_table(BLOB_SIZES)?.insert(digest, 3 * PART_BYTES as u64)?;
+                for part in parts {
+                    let bytes = vec![7; PART_BYTES];
+                    transaction.open_table(BLOB_PARTS)?.insert((digest, *part), &*bytes)?;
+                }
+                Ok(())
+            });
+            let read = store.read(|snapshot| snapshot.blob(digest));
+            assert!(matches!(read, Err(StorageError::Corrupt { .. })), "{parts:?}");
+        }
     }
 }

@@ -10,11 +10,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
-use redb::backends::{FileBackend, InMemoryBackend};
+use redb::backends::FileBackend;
 use redb::{Builder, Database, Durability, ReadableDatabase, StorageBackend, WriteTransaction};
 
 use super::change::{Changes, initialise};
 use super::file::StoreFile;
+use super::memory::Memory;
 use super::snapshot::Snapshot;
 use super::tables::{Outcome, corrupt};
 use crate::StorageError;
@@ -66,7 +67,7 @@ impl Store {
         let database = guarded(|| {
             let mut builder = Builder::new();
             builder.set_cache_size(cache_bytes);
-            let database = builder.create_with_backend(InMemoryBackend::new())?;
+            let database = builder.create_with_backend(Memory::default())?;
             commit(database.begin_write()?, initialise)?;
             Ok(database)
         });

@@ -24,8 +24,20 @@ pub(super) const FORMAT_ROW: &str = "format";
 
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
-/// Blob → its bytes.
+/// Blob → its bytes, of a blob of [`PART_BYTES`] at most. (Of larger ones, too, where they were
+/// written before there were parts.)
 pub(super) const BLOBS: TableDefinition<'_, Digest, &[u8]> = TableDefinition::new("blobs");
+
+/// Blob and the number of a part of it → the bytes of the part, of a larger blob. Databases that were
+/// made before there were parts have no such table, until their next change.
+pub(super) const BLOB_PARTS: TableDefinition<'_, (Digest, u32), &[u8]> =
+    TableDefinition::new("blob_parts");
+
+/// How many bytes each part of a blob has, but the last. redb keeps a value in one page, whose size is
+/// a power of two: it makes the page in memory, zeroed, before it is filled, and reads it back for its
+/// checksum when the page does not fit its cache. So what is large is faster in parts, and takes less
+/// room. A part fills a page of 256 KiB, with redb's own fields.
+pub(super) const PART_BYTES: usize = if cfg!(test) { 8 << 10 } else { (256 << 10) - 256 };
 
 /// Blob → its size in bytes: asking [`BLOBS`] would read the whole blob.
 pub(super) const BLOB_SIZES: TableDefinition<'_, Digest, u64> = TableDefinition::new("blob_sizes");

@@ -3,8 +3,7 @@
 use std::io;
 
 use bytes::{Bytes, BytesMut};
-
-use crate::mapped::{LARGE, Mapped};
+use wasm_exec::mapped::{LARGE, Mapped};
 
 /// Pieces of a body, put together as they come. A body in one piece, as almost all are, is not copied.
 #[derive(Debug)]

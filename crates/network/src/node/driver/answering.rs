@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use libp2p::PeerId;
+use libp2p::core::upgrade::NegotiationError;
 use libp2p::request_response::{
     Event, InboundFailure, InboundRequestId, Message, OutboundFailure, OutboundRequestId,
     ResponseChannel,
@@ -212,6 +213,7 @@ fn why(failure: &OutboundFailure) -> AskError {
         OutboundFailure::DialFailure | OutboundFailure::ConnectionClosed => AskError::Unreachable,
         OutboundFailure::Timeout => AskError::TimedOut,
         OutboundFailure::UnsupportedProtocols => AskError::Unsupported,
+        OutboundFailure::Io(error) if is_refused_protocol(error) => AskError::Unsupported,
         OutboundFailure::Io(error) => match error.kind() {
             std::io::ErrorKind::InvalidData
             | std::io::ErrorKind::UnexpectedEof
@@ -220,4 +222,9 @@ fn why(failure: &OutboundFailure) -> AskError {
             _ => AskError::Unreachable,
         },
     }
+}
+
+/// Whether the peer does not speak the protocol, which turns out when its answer is read.
+fn is_refused_protocol(error: &std::io::Error) -> bool {
+    error.get_ref().is_some_and(|error| error.is::<NegotiationError>())
 }

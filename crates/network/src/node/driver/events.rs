@@ -27,6 +27,9 @@ impl Driver {
                 if self.members.connected(peer_id, connection_id, &endpoint, now) {
                     self.peers_changed();
                 }
+                if endpoint.is_listener() {
+                    self.on_guest(peer_id, connection_id, now);
+                }
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
                 let changed = self.members.disconnected(peer_id, connection_id);
@@ -161,6 +164,16 @@ impl Driver {
             _ => {}
         }
         self.redial.failed(connection, now);
+    }
+
+    /// Turns away who comes when all places are taken and was here for a visit already.
+    fn on_guest(&mut self, peer: PeerId, connection: ConnectionId, now: Instant) {
+        let has_place = self.members.connections().0 <= self.inbound_connections
+            || self.redial.is_configured(&peer);
+        if !has_place && !self.visitors.admit(peer, now) {
+            self.refusals.connections += 1;
+            self.swarm.close_connection(connection);
+        }
     }
 
     fn met_ourself(&mut self, connection: ConnectionId, address: &Multiaddr) {

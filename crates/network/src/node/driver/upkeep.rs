@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
 
 use super::Driver;
 use crate::node::status::NodeStatus;
@@ -22,6 +22,7 @@ impl Driver {
             tracing::debug!(%connection, "no answer to a ping");
             self.swarm.close_connection(connection);
         }
+        self.end_visits(now);
         self.dial_due(now);
         self.explore(now);
         self.find_relays(now);
@@ -29,6 +30,16 @@ impl Driver {
             self.publish_peers();
         }
         self.publish_status();
+    }
+
+    /// Parts from those who came when all places were taken, and have been told of others.
+    fn end_visits(&mut self, now: Instant) {
+        let redial = &self.redial;
+        let expected = |peer: &PeerId| redial.is_configured(peer);
+        let over = self.members.visits_over(self.inbound_connections, self.visit, expected, now);
+        for connection in over {
+            self.swarm.close_connection(connection);
+        }
     }
 
     /// Dials whoever is due.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use libp2p::pnet::PreSharedKey;
 
@@ -180,7 +181,7 @@ async fn a_copied_identity_is_noticed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_comes_when_all_places_are_taken_is_turned_away() {
-    let bounds = PeerBounds { inbound_connections: 2, ..PeerBounds::default() };
+    let bounds = PeerBounds { inbound_connections: 2, visitors: 0, ..PeerBounds::default() };
     let full = start(NodeConfig { bounds, ..config() }).await;
     let peers = vec![address(&full)];
     let mut nodes = Vec::new();
@@ -193,6 +194,21 @@ async fn whoever_comes_when_all_places_are_taken_is_turned_away() {
     })
     .await;
     assert!(full.status().inbound_connections <= 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_comes_when_all_places_are_taken_is_told_of_others() {
+    let visit = Duration::from_secs(3);
+    let bounds = PeerBounds { inbound_connections: 2, visitors: 1, visit, ..PeerBounds::default() };
+    let bounds = PeerBounds { wanted_peers: 0, ..bounds };
+    let full = start(NodeConfig { bounds, ..config() }).await;
+    let peers = vec![address(&full)];
+    let mut nodes = Vec::new();
+    for _ in 0..5 {
+        nodes.push(start(NodeConfig { peers: peers.clone(), ..config() }).await);
+    }
+    eventually("all others have met", || nodes.iter().all(|node| node.peers().len() >= 4)).await;
+    eventually("the visits are over", || full.status().inbound_connections <= 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

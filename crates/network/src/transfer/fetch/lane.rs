@@ -1,7 +1,7 @@
 //! One of the streams of a fetch.
 
-use std::io;
 use std::sync::Arc;
+use std::{io, mem};
 
 use libp2p::PeerId;
 use tokio::time::timeout;
@@ -44,9 +44,13 @@ impl<P: Peers> Fetcher<P> {
         part: usize,
         job: Arc<J>,
     ) -> Result<(), Failure> {
-        let sent = self.converse(lane, part, &*job).await?;
-        let keeping = tokio::task::spawn_blocking(move || job.keep(part, sent));
-        keeping.await.unwrap_or_else(|error| Err(job::broken(error)))
+        self.converse(lane, part, &*job).await?;
+        let Some(conversation) = &mut lane.conversation else { return Ok(()) };
+        let mut room = mem::take(&mut conversation.room);
+        let keeping = tokio::task::spawn_blocking(move || (job.keep(part, &mut room), room));
+        let (kept, room) = keeping.await.map_err(job::broken)?;
+        conversation.room = room;
+        kept
     }
 
     /// Asks on the lane's stream. Where that has ended since it was used last, as providers do after a
@@ -56,7 +60,7 @@ impl<P: Peers> Fetcher<P> {
         lane: &mut Lane<P::Stream>,
         part: usize,
         job: &J,
-    ) -> Result<Vec<u8>, Failure> {
+    ) -> Result<(), Failure> {
         let ask = |conversation: Conversation<_>| {
             conversation.ask(job.request(part), job.lengths(part), self.timing.stall)
         };

@@ -6,8 +6,8 @@ use redb::{Key, ReadableMultimapTable, ReadableTable, Value};
 
 use super::super::snapshot::Snapshot;
 use super::super::tables::{
-    BLOB_SIZES, BLOB_USERS, BLOBS, LINKED_BY, MANIFESTS, NAMES, NAMES_OF, Outcome, RELEASES, ROWS,
-    TOMBSTONES, UNNAMED, parse_manifest,
+    BLOB_PARTS, BLOB_SIZES, BLOB_USERS, BLOBS, LINKED_BY, MANIFESTS, NAMES, NAMES_OF, Outcome,
+    PART_BYTES, RELEASES, ROWS, TOMBSTONES, UNNAMED, parse_manifest,
 };
 use super::workload;
 use crate::{Digest, Manifest, Name, Reference};
@@ -40,10 +40,21 @@ pub(super) fn audit(snapshot: &Snapshot<'_>) -> Outcome<Kept> {
         let digest = digest.parse::<Digest>().unwrap();
         (Reference::Digest(digest), digest)
     })?;
-    let blobs = rows(&transaction.open_table(BLOBS)?, |digest, bytes| {
-        assert_eq!(Digest::of(bytes), digest);
-        (digest, bytes.len() as u64)
-    })?;
+    let mut blobs =
+        rows(&transaction.open_table(BLOBS)?, |digest, bytes| (digest, bytes.to_vec()))?;
+    let parts = rows(&transaction.open_table(BLOB_PARTS)?, |part, bytes| (part, bytes.to_vec()))?;
+    for ((digest, part), mut bytes) in parts {
+        let before: &mut Vec<u8> = blobs.entry(digest).or_default();
+        assert_eq!(before.len(), part as usize * PART_BYTES);
+        before.append(&mut bytes);
+    }
+    let blobs: BTreeMap<_, _> = blobs
+        .into_iter()
+        .map(|(digest, bytes)| {
+            assert_eq!(Digest::of(&bytes), digest);
+            (digest, bytes.len() as u64)
+        })
+        .collect();
     let sizes = rows(&transaction.open_table(BLOB_SIZES)?, |digest, size| (digest, size))?;
     assert_eq!(blobs, sizes);
 

@@ -4,13 +4,12 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
-use wasm_exec::MemoryPart;
+use wasm_exec::{MemoryPart, mapped};
 
 use super::request::{Owned, Query, Segments};
 use crate::app::App;
 use crate::body::{self, ContentType};
 use crate::caller::Caller;
-use crate::mapped;
 use crate::negotiation::accepts;
 use crate::problem::{Code, Problem};
 use crate::reply::{self, Handled};

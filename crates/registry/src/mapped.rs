@@ -4,13 +4,14 @@
 //! written. For 64 MiB that takes several times as long as to copy them.
 
 use std::io;
+use std::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
 use memmap2::MmapMut;
 
 /// What has more bytes than this is worth a mapping. Nearly a huge page more than what is in use may
 /// be resident, so it takes at most half as much again as is counted.
-pub(crate) const LARGE: usize = 4 << 20;
+pub const LARGE: usize = 4 << 20;
 
 /// The size of a huge page in bytes, or a multiple of it.
 const HUGE_PAGE: usize = 2 << 20;
@@ -18,7 +19,7 @@ const HUGE_PAGE: usize = 2 << 20;
 /// Bytes in a mapping of their own, appended to what is there up to its capacity. It takes memory only
 /// as it is filled.
 #[derive(Debug)]
-pub(crate) struct Mapped {
+pub struct Mapped {
     map: MmapMut,
     filled: usize,
 }
@@ -29,7 +30,7 @@ impl Mapped {
     /// # Errors
     ///
     /// When there is no address space, or there are too many mappings.
-    pub(crate) fn with_capacity(bytes: usize) -> io::Result<Self> {
+    pub fn with_capacity(bytes: usize) -> io::Result<Self> {
         // The kernel aligns mappings of whole huge pages to them.
         let map = MmapMut::map_anon(bytes.max(1).next_multiple_of(HUGE_PAGE))?;
         #[cfg(target_os = "linux")]
@@ -39,14 +40,22 @@ impl Mapped {
         Ok(Self { map, filled: 0 })
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// How many bytes are there.
+    pub fn len(&self) -> usize {
         self.filled
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
+    /// Appends bytes.
+    ///
     /// # Errors
     ///
     /// When there is no room for all of them: none are appended.
-    pub(crate) fn extend(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub fn extend(&mut self, bytes: &[u8]) -> io::Result<()> {
         let end = self.filled + bytes.len();
         let room = self.map.get_mut(self.filled..end).ok_or(io::ErrorKind::StorageFull)?;
         room.copy_from_slice(bytes);
@@ -54,7 +63,8 @@ impl Mapped {
         Ok(())
     }
 
-    pub(crate) fn freeze(self) -> Bytes {
+    /// What is there, for good. It is not copied.
+    pub fn freeze(self) -> Bytes {
         let filled = self.filled;
         Bytes::from_owner(self.map).slice(..filled)
     }
@@ -65,7 +75,7 @@ impl Mapped {
 /// # Errors
 ///
 /// When they are many, and cannot be mapped.
-pub(crate) fn copy(bytes: &[u8]) -> io::Result<Bytes> {
+pub fn copy(bytes: &[u8]) -> io::Result<Bytes> {
     if bytes.len() <= LARGE {
         return Ok(Bytes::copy_from_slice(bytes));
     }
@@ -74,9 +84,75 @@ pub(crate) fn copy(bytes: &[u8]) -> io::Result<Bytes> {
     Ok(copy.freeze())
 }
 
+/// A number of bytes that is known, each zero until it is written: if they are many, in a mapping.
+#[derive(Debug)]
+pub struct Buffer(Memory);
+
+#[derive(Debug)]
+enum Memory {
+    Small(Vec<u8>),
+    Large { map: MmapMut, len: usize },
+}
+
+impl Buffer {
+    /// So many zeros.
+    ///
+    /// # Errors
+    ///
+    /// When they are many, and cannot be mapped.
+    pub fn zeroed(len: usize) -> io::Result<Self> {
+        if len <= LARGE {
+            return Ok(Self(Memory::Small(vec![0; len])));
+        }
+        let Mapped { map, .. } = Mapped::with_capacity(len)?;
+        Ok(Self(Memory::Large { map, len }))
+    }
+
+    /// The bytes, for good. They are not copied.
+    pub fn freeze(self) -> Bytes {
+        match self.0 {
+            Memory::Small(bytes) => bytes.into(),
+            Memory::Large { map, len } => Bytes::from_owner(map).slice(..len),
+        }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Memory::Small(bytes) => bytes,
+            Memory::Large { map, len } => &map[..*len],
+        }
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match &mut self.0 {
+            Memory::Small(bytes) => bytes,
+            Memory::Large { map, len } => &mut map[..*len],
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_buffer_is_zero_until_it_is_written() {
+        for size in [0, 1, LARGE, LARGE + 1] {
+            let mut buffer = Buffer::zeroed(size).unwrap();
+            assert!(buffer.len() == size && buffer.iter().all(|byte| *byte == 0));
+            if let Some(last) = buffer.last_mut() {
+                *last = 7;
+            }
+            let bytes = buffer.freeze();
+            assert_eq!((bytes.len(), bytes.last()), (size, [7].last().filter(|_| size > 0)));
+        }
+    }
 
     #[test]
     fn what_is_appended_is_there() {
