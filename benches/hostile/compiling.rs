@@ -1,12 +1,13 @@
 //! Modules that cost a compiler much, one kind after the other, and light calls meanwhile.
 
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::attack::{Peaks, stand_back};
-use crate::client::Client;
 use crate::light::{Ask, Caller, ask_for};
 use crate::report::row;
 use crate::target::SERVER_CORE;
@@ -61,28 +62,36 @@ fn send_for(duration: Duration, url: &str, wasm: &[u8]) -> Sent {
     stand_back();
     let started = Instant::now();
     let mut sent = Sent::default();
-    let mut client = None;
     while sent.count == 0 || started.elapsed() < duration {
         let another = bombs::variant(wasm, sent.count as u64);
         let begun = Instant::now();
-        let answer = send(&mut client, url, &another).unwrap_or_else(|error| {
-            client = None;
-            format!("no answer: {error}")
-        });
+        sent.answer = send(url, &another).unwrap_or_else(|error| format!("no answer: {error}"));
         sent.slowest = sent.slowest.max(begun.elapsed());
         sent.count += 1;
-        sent.answer = answer;
     }
     sent
 }
 
-fn send(client: &mut Option<Client>, url: &str, wasm: &[u8]) -> std::io::Result<String> {
-    let client = match client {
-        Some(client) => client,
-        None => client.insert(Client::try_connect(url)?),
-    };
-    let (answer, _) = client.ask("POST", "/v1/modules", "application/wasm", wasm)?;
-    Ok(status_and_code(answer))
+/// Sends in pieces: a system call that copies megabytes would hold up the light calls, too, which are
+/// made on the same core.
+fn send(url: &str, wasm: &[u8]) -> io::Result<String> {
+    const PIECE: usize = 64 << 10;
+    const PAUSE: Duration = Duration::from_micros(50);
+    let host = url.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(host)?;
+    write!(
+        stream,
+        "POST /v1/modules HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/wasm\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n",
+        wasm.len()
+    )?;
+    for piece in wasm.chunks(PIECE) {
+        stream.write_all(piece)?;
+        thread::sleep(PAUSE);
+    }
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(status_and_code(&answer))
 }
 
 /// A status, and a problem's code if the answer is one.

@@ -215,18 +215,21 @@ impl Open {
         }
     }
 
+    /// The connections that make room first: those on which nothing has happened since they were last
+    /// looked at, the oldest first. Of the others that look says nothing.
     fn find_candidates(&mut self) -> bool {
         let idle = self.entries.iter().filter_map(|(id, entry)| {
             let now = entry.activity.snapshot();
-            (!entry.closing && now.phase != Phase::Running).then_some((entry.since, *id, now))
+            let idle = !entry.closing && now.phase != Phase::Running;
+            idle.then_some(((now != entry.seen, entry.since, *id), now))
         });
         let mut idle: Vec<_> = idle.collect();
         if idle.len() > CANDIDATES {
-            idle.select_nth_unstable_by_key(CANDIDATES, |(since, id, _)| (*since, *id));
+            idle.select_nth_unstable_by_key(CANDIDATES, |(order, _)| *order);
             idle.truncate(CANDIDATES);
         }
-        idle.sort_unstable_by_key(|(since, id, _)| (*since, *id));
-        self.candidates = idle.into_iter().map(|(_, id, seen)| (id, seen)).collect();
+        idle.sort_unstable_by_key(|(order, _)| *order);
+        self.candidates = idle.into_iter().map(|((.., id), seen)| (id, seen)).collect();
         !self.candidates.is_empty()
     }
 
@@ -317,6 +320,15 @@ mod tests {
         drop(running);
         connections.admit(HERE).unwrap();
         assert!(is_closed(&busy));
+    }
+
+    #[test]
+    fn one_that_was_used_since_it_was_looked_at_is_not_the_oldest() {
+        let connections = connections(3, 3);
+        let [used, idle, _other] = [(); 3].map(|()| connections.admit(HERE).unwrap());
+        drop(Activity::begin(&*used.activity));
+        let _next = connections.admit(HERE).unwrap();
+        assert!(!is_closed(&used) && is_closed(&idle));
     }
 
     #[test]
