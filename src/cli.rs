@@ -8,6 +8,7 @@ mod completions;
 mod config;
 mod inspect;
 mod keys;
+mod memory;
 mod module_file;
 #[cfg(feature = "network")]
 mod peers;
@@ -47,6 +48,8 @@ struct Cli {
 enum Command {
     /// Print the effective settings as TOML, each with where it comes from
     Config(Box<Options>),
+    /// Print how much memory the server may take at most with these settings, and for what
+    Memory(Box<Options>),
     /// Call a function of a Wasm file, without a server
     Run(RunArgs),
     /// List what a Wasm file exports and imports
@@ -80,6 +83,7 @@ pub(crate) fn main() -> ExitCode {
     match command {
         None => finish(serve::execute(options, own), 1),
         Some(Command::Config(options)) => finish(config::execute(*options, own), 1),
+        Some(Command::Memory(options)) => finish(memory::execute(*options, own), 1),
         Some(Command::Run(args)) => finish(run::execute(&args), 2),
         Some(Command::Inspect(args)) => finish(inspect::execute(&args), 1),
         Some(Command::Keys(args)) => finish(keys::execute(args), 1),

@@ -3,8 +3,9 @@
 use std::iter::repeat_n;
 
 use wasm_encoder::{
-    BlockType, CodeSection, ConstExpr, Function, FunctionSection, GlobalSection, GlobalType,
-    Instruction, Module, RefType, TableSection, TableType, TypeSection, ValType,
+    BlockType, CodeSection, ConstExpr, CustomSection, Function, FunctionSection, GlobalSection,
+    GlobalType, Instruction, Module, RefType, Section, TableSection, TableType, TypeSection,
+    ValType,
 };
 
 const I32: ValType = ValType::I32;
@@ -21,6 +22,23 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("br_table of 7,000,000 entries", branches(7_000_000)),
         ("66,000 globals with extended expressions", globals(66_000)),
     ]
+}
+
+/// A module that differs only in a custom section.
+pub(crate) fn variant(wasm: &[u8], number: u64) -> Vec<u8> {
+    with_custom(wasm, "number", &number.to_le_bytes())
+}
+
+/// A module with one more custom section.
+pub(crate) fn with_custom(wasm: &[u8], name: &str, data: &[u8]) -> Vec<u8> {
+    let mut module = wasm.to_vec();
+    CustomSection { name: name.into(), data: data.into() }.append_to(&mut module);
+    module
+}
+
+/// A valid module of so many empty functions.
+pub(crate) fn functions(count: u32) -> Vec<u8> {
+    empty_functions(count)
 }
 
 /// A module of one function, `[] -> []`, whose type comes after `types`.

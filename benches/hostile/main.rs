@@ -17,6 +17,7 @@ mod client;
 mod compiling;
 mod guests;
 mod light;
+mod memory;
 mod overload;
 #[path = "../support/report.rs"]
 mod report;
@@ -95,6 +96,7 @@ fn main() -> ExitCode {
     compiling::measure(&options, &mut peaks);
     overload::measure(&options, &mut peaks);
     sockets::measure(&options, &mut peaks);
+    memory::measure(&options);
     soak::measure(&options, &mut peaks);
     if let Some((when, bytes)) = peaks.highest() {
         let measured = format!("{} (during: {when})", mebibytes(bytes));

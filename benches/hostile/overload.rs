@@ -26,6 +26,10 @@ const COST: Duration = Duration::from_millis(5);
 /// Numbers of callers that are tried to find the peak.
 const CALLERS: [usize; 6] = [1, 4, 16, 64, 128, 256];
 
+/// How long callers are at work before anything is counted: that thousands connect in one moment is
+/// no part of what the server does while they stay.
+const WARM_UP: Duration = Duration::from_secs(1);
+
 /// How far below the best still counts as the peak: of the numbers of callers that reach it, the
 /// largest is multiplied by ten.
 const NEARLY: f64 = 0.95;
@@ -135,14 +139,15 @@ impl Load {
     /// So many callers for so long: each asks again as soon as it is answered, or when a refusal
     /// says.
     async fn offer(&self, callers: usize, duration: Duration) -> Offered {
-        let until = tokio::time::Instant::now() + duration;
+        let from = Instant::now() + WARM_UP;
+        let until = tokio::time::Instant::from_std(from + duration);
         let mut asking = JoinSet::new();
         for _ in 0..callers {
             let (url, body) = (self.url.clone(), Bytes::from(self.body.clone()));
             asking.spawn(async move {
                 let mut seen = Offered::default();
                 // What is under way at the end is given up on, as its caller would.
-                let _ = tokio::time::timeout_at(until, ask(&url, body, &mut seen)).await;
+                let _ = tokio::time::timeout_at(until, ask(&url, body, from, &mut seen)).await;
                 seen
             });
         }
@@ -177,14 +182,15 @@ impl Offered {
     }
 }
 
-/// One caller, for ever.
-async fn ask(url: &str, body: Bytes, seen: &mut Offered) {
+/// One caller, for ever. What is answered before a moment is not counted.
+async fn ask(url: &str, body: Bytes, from: Instant, seen: &mut Offered) {
     /// Before a new connection in place of one that broke.
     const PAUSE: Duration = Duration::from_millis(100);
     loop {
         if let Some(mut sender) = connect(url).await {
             while let Ok((status, wait)) = call(&mut sender, url, body.clone()).await {
-                *seen.statuses.entry(status.as_u16()).or_default() += 1;
+                let counted = usize::from(Instant::now() >= from);
+                *seen.statuses.entry(status.as_u16()).or_default() += counted;
                 let refused = matches!(
                     status,
                     StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE

@@ -9,8 +9,8 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 use crate::Options;
-use crate::attack::Peaks;
-use crate::light::{Answers, Ask, Caller, ask_for};
+use crate::attack::{Peaks, stand_back};
+use crate::light::{Answers, Ask, Caller};
 use crate::report::row;
 use crate::target::SERVER_CORE;
 
@@ -47,16 +47,12 @@ pub(crate) fn measure(options: &Options, peaks: &mut Peaks) {
         return;
     }
     peaks.attack("idle and slow sockets", SERVER_CORE, |server| {
-        let before = ask_for(&server.url, Ask::Call, options.seconds);
-        let anew_before = ask_for(&server.url, Ask::CallAnew, options.seconds);
+        let (before, anew_before) = both(&server.url, options.seconds);
         // Opened before the sockets are, as an honest caller's connection would be.
         let kept = Caller::start(&server.url, Ask::Call);
         let held = Held::open(&server.url);
         let while_opening = kept.finish();
-        let kept = Caller::start(&server.url, Ask::Call);
-        let anew = Caller::start(&server.url, Ask::CallAnew);
-        std::thread::sleep(Duration::from_secs(options.seconds));
-        let (kept, anew) = (kept.finish(), anew.finish());
+        let (kept, anew) = both(&server.url, options.seconds);
         row("light calls before the sockets", &before.told(), "–");
         row("light calls while the sockets are opened", &while_opening.told(), "none failed");
         row(NAME, &compared(&kept, &before), "p99 unchanged, none failed");
@@ -65,6 +61,13 @@ pub(crate) fn measure(options: &Options, peaks: &mut Peaks) {
         let measured = format!("{} of {} still open", held.still_open(), IDLE + SLOW);
         row("idle and slow sockets", &measured, "–");
     });
+}
+
+/// What light calls see on a connection that is kept and on new ones, at the same time.
+fn both(url: &str, seconds: u64) -> (Answers, Answers) {
+    let (kept, anew) = (Caller::start(url, Ask::Call), Caller::start(url, Ask::CallAnew));
+    std::thread::sleep(Duration::from_secs(seconds));
+    (kept.finish(), anew.finish())
 }
 
 fn compared(during: &Answers, before: &Answers) -> String {
@@ -82,12 +85,15 @@ struct Held {
 impl Held {
     fn open(url: &str) -> Self {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        let runtime = runtime.worker_threads(1).enable_all().build().expect("a runtime");
+        runtime.worker_threads(1).on_thread_start(stand_back).enable_all();
+        let runtime = runtime.build().expect("a runtime");
         let address = url.trim_start_matches("http://").to_owned();
         let (idle, slow) = runtime.block_on(async {
             let mut slow = JoinSet::new();
-            for kind in KINDS.into_iter().cycle().take(SLOW) {
-                slow.spawn(drip(address.clone(), kind));
+            for (number, kind) in (0..SLOW as u32).zip(KINDS.into_iter().cycle()) {
+                // They take turns: all at once would be another attack, by the load's own core.
+                let turn = DRIP * number / SLOW as u32;
+                slow.spawn(drip(address.clone(), kind, turn));
             }
             let mut idle = Vec::new();
             for _ in 0..IDLE {
@@ -113,8 +119,8 @@ impl Held {
     }
 }
 
-/// One slow socket, until the server closes it.
-async fn drip(address: String, kind: Slow) -> io::Result<()> {
+/// One slow socket, until the server closes it. It begins to drip after `turn`.
+async fn drip(address: String, kind: Slow, turn: Duration) -> io::Result<()> {
     let mut stream = TcpStream::connect(&address).await?;
     let head = format!("POST /v1/call HTTP/1.1\r\nHost: {address}\r\n");
     match kind {
@@ -130,6 +136,7 @@ async fn drip(address: String, kind: Slow) -> io::Result<()> {
         Slow::Head | Slow::Body => "x",
         Slow::Deaf => &request,
     };
+    tokio::time::sleep(turn).await;
     loop {
         stream.write_all(bytes.as_bytes()).await?;
         tokio::time::sleep(DRIP).await;

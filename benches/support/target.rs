@@ -21,10 +21,8 @@ impl Target {
     /// The server on these cores (`0`, `0,1`, …), on a free port. What it logs goes nowhere, as
     /// under attack it logs much.
     pub(crate) fn server(cores: &str, arguments: &[&str]) -> Self {
-        let built = || OsString::from(env!("CARGO_BIN_EXE_wasm-exec-api"));
-        let binary = std::env::var_os(BINARY).unwrap_or_else(built);
         let mut command = pinned(cores);
-        command.arg(binary).args(["--listen", "127.0.0.1:0"]).args(arguments);
+        command.arg(binary()).args(["--listen", "127.0.0.1:0"]).args(arguments);
         Self::start(command.stderr(Stdio::null()))
     }
 
@@ -50,6 +48,12 @@ impl Drop for Target {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The server's program.
+pub(crate) fn binary() -> OsString {
+    let built = || OsString::from(env!("CARGO_BIN_EXE_wasm-exec-api"));
+    std::env::var_os(BINARY).unwrap_or_else(built)
 }
 
 /// A command that runs on some cores.

@@ -307,12 +307,27 @@ impl Settings {
             tls,
             request_bytes: modules.request.bytes(),
             bodies_bytes: capacity.bodies.bytes(),
+            answers_bytes: capacity.answers.bytes(),
             body_timeout: BODY_TIMEOUT,
             connections: capacity.connections,
             client: self.clients,
             drain: DRAIN,
             ..ServerConfig::default()
         }
+    }
+
+    /// What the server may have in memory at most, in bytes, by what it is for. A network's node and a
+    /// store in memory are not covered, nor is the program itself.
+    pub(crate) fn memory(&self) -> Vec<(&'static str, u64)> {
+        let (server, limits) = (self.server(Vec::new(), None, None), self.limits());
+        let mut parts = self.engine().memory(limits.sessions.sessions).to_vec();
+        parts.extend(limits.memory(server.request_bytes));
+        parts.extend(server.memory());
+        parts.push(("the cache of the store", self.storage.cache_bytes as u64));
+        if self.storage.directory.is_none() {
+            parts.push(("compiled code that is kept", self.storage.artifacts_bytes));
+        }
+        parts
     }
 }
 
@@ -371,6 +386,7 @@ mod tests {
         let (server, default) = (settings.server(Vec::new(), None, None), ServerConfig::default());
         assert_eq!(server.request_bytes, default.request_bytes);
         assert_eq!(server.bodies_bytes, default.bodies_bytes);
+        assert_eq!(server.answers_bytes, default.answers_bytes);
         assert_eq!(server.connections, default.connections);
         assert_eq!(server.client, default.client);
     }

@@ -63,6 +63,7 @@ fn the_defaults_are_the_documented_ones() {
         "session-idle-maximum = \"1h\"",
         "session-instances = 1024",
         "bodies-bytes = \"512MiB\"",
+        "answers-bytes = \"512MiB\"",
         "concurrent-calls = 256",
         "queued-calls = 1024",
         "queued-compilations = 256",
@@ -92,7 +93,7 @@ fn the_defaults_are_the_documented_ones() {
         }
     }
     let network = if cfg!(feature = "network") { network.len() } else { 0 };
-    assert_eq!(printed.lines().count(), 47 + network);
+    assert_eq!(printed.lines().count(), 48 + network);
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub use request::{
     Access, BadPointer, BytesParam, InvalidAccess, MemoryName, MemoryRange, MemoryReads, Quantity,
     Read, ReadOutcome, Write,
 };
-pub(crate) use room::ReadRoom;
+pub(crate) use room::{READ_BYTES, ReadRoom};
 
 use crate::program::{Host, Program};
 use crate::store::State;

@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::access::READ_BYTES;
 use crate::door::ModuleLimits;
+use crate::profile;
 
 /// Settings of an [`Engine`](crate::Engine), fixed for its life.
 #[derive(Clone, Debug)]
@@ -84,6 +86,23 @@ impl Default for EngineConfig {
             compiler: CompilerPlace::InProcess,
             module_limits: ModuleLimits::default(),
         }
+    }
+}
+
+impl EngineConfig {
+    /// What the engine may have in memory at most, in bytes, by what it is for. `sessions` is how many
+    /// there may be.
+    ///
+    /// Not covered: loaded code, which whoever keeps programs bounds by their [`Cost`](crate::Cost).
+    pub fn memory(&self, sessions: usize) -> [(&'static str, u64); 5] {
+        let compilations = self.concurrent_compilations as u64;
+        [
+            ("memories and tables of guests", self.guest_memory as u64),
+            ("stacks, and what is kept of memories between calls", 2 * profile::kept_bytes(self)),
+            ("stacks of sessions", sessions as u64 * profile::session_stack(self)),
+            ("bytes on their way out of memories", 2 * READ_BYTES),
+            ("compiling", compilations.saturating_mul(self.compile_memory_bytes)),
+        ]
     }
 }
 

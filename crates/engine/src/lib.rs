@@ -318,7 +318,7 @@ impl Engine {
                 let this = Arc::clone(self);
                 let loading = move || this.load_kept(id, profile, compatibility);
                 // A crash of it would be in the log already; the module is compiled again.
-                tokio::task::spawn_blocking(loading).await.unwrap_or(Ok(None))
+                self.in_background(loading).await.unwrap_or(Ok(None))
             }
             Some(_) => self.load_kept(id, profile, compatibility),
         };
@@ -403,7 +403,7 @@ impl Engine {
         let engine = self.running(profile)?.engine.clone();
         if artifact.size() > LARGE_ARTIFACT {
             let loading = move || module::load(&engine, profile, artifact);
-            return tokio::task::spawn_blocking(loading).await?;
+            return self.in_background(loading).await?;
         }
         module::load(&engine, profile, artifact)
     }

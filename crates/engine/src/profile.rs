@@ -18,10 +18,11 @@ const POOL_SLOTS: [u32; 2] = [4096, 8192];
 /// Memories and tables that one module may define.
 pub(crate) const MAXIMUM_PER_MODULE: u32 = 64;
 
-/// A slot's dirty bytes up to this many are reset by copying; the rest is given back to the kernel.
-/// It pays only where the kernel tells which pages are dirty (`PAGEMAP_SCAN`, Linux 6.7): without
+/// A slot's dirty bytes up to this many are reset by copying and kept; the rest is given back to the
+/// kernel. Short calls seldom touch more, and what is kept counts as no guest's memory. It pays only
+/// where the kernel tells which pages are dirty (`PAGEMAP_SCAN`, Linux 6.7): without
 /// that, every page up to it would be copied after each call.
-const KEEP_RESIDENT: usize = 1 << 20;
+const KEEP_RESIDENT: usize = 128 << 10;
 
 /// Stack for the host's part of a call on top of what the guest may use, in bytes.
 const HOST_STACK: usize = 256 << 10;
@@ -93,6 +94,19 @@ fn pool(config: &EngineConfig) -> PoolingAllocationConfig {
             .table_keep_resident(KEEP_RESIDENT);
     }
     pool
+}
+
+/// What the pool of one profile may keep between calls at most, in bytes: the stacks, which are not given
+/// back, and of each slot for a memory and for a table what is reset by copying.
+pub(crate) fn kept_bytes(config: &EngineConfig) -> u64 {
+    let stacks = config.concurrent_calls as u64 * (config.stack_bytes + HOST_STACK) as u64;
+    let slots = 2 * u64::from(pool_slots(config)) * KEEP_RESIDENT as u64;
+    stacks.saturating_add(slots)
+}
+
+/// The stack that a session keeps between calls, in bytes.
+pub(crate) fn session_stack(config: &EngineConfig) -> u64 {
+    (config.stack_bytes + HOST_STACK) as u64
 }
 
 /// How many slots of the pool each call has without asking, and how many are left for calls that take

@@ -100,6 +100,7 @@ impl Exec {
         let digest = self.resolve(module).await?;
         let record = self.registry().module(digest).await?;
         let digest = record.manifest.wasm;
+        let _place = self.read_place().await;
         Ok(Blob { digest, wasm: self.registry().blob(digest).await? })
     }
 

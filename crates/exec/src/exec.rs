@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quick_cache::sync::Cache;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use wasm_exec_engine::{
     ClientKey, CompileError, Confinement, Description, Engine, GraphNode, LinkError, Module,
     Occupancy, Profile, WasmId,
@@ -26,10 +26,16 @@ const REMEMBERED_REFERENCES: usize = 16_384;
 
 /// How many programs are made ready at once, those that wait for another's modules included. Each holds
 /// the Wasm that came with its request, also when the request is gone.
-const LOADS: usize = 256;
+pub(crate) const LOADS: usize = 256;
 
 /// How many large texts are parsed or printed at once: each takes many times its size in memory.
-const TEXTS: usize = 2;
+pub(crate) const TEXTS: usize = 2;
+
+/// How many large hex or base64 notations are decoded at once: each is there twice meanwhile.
+pub(crate) const NOTATIONS: usize = 4;
+
+/// How many modules are read at once to be given out or printed.
+pub(crate) const READS: usize = 16;
 
 /// Wasm of more bytes than this is validated and described off the threads that serve requests.
 const LARGE_WASM: usize = 64 << 10;
@@ -53,6 +59,8 @@ struct Inner {
     references: Cache<Box<str>, Remembered>,
     loads: Arc<Semaphore>,
     texts: Arc<Semaphore>,
+    notations: Arc<Semaphore>,
+    reads: Semaphore,
 }
 
 /// What a reference meant at a generation of the registry.
@@ -85,6 +93,8 @@ impl Exec {
             references: Cache::new(REMEMBERED_REFERENCES),
             loads: Arc::new(Semaphore::new(LOADS)),
             texts: Arc::new(Semaphore::new(TEXTS)),
+            notations: Arc::new(Semaphore::new(NOTATIONS)),
+            reads: Semaphore::new(READS),
         };
         Self { inner: Arc::new(inner), registry, limits }
     }
@@ -157,28 +167,31 @@ impl Exec {
         if !source.is_large() {
             return Ok(source.decode(maximum)?);
         }
-        // What is decoded elsewhere has to be owned.
+        // What is decoded elsewhere has to be owned: it is copied by those who have a place only.
         let decoding = match source {
             Source::Hex(text) => {
-                let text = text.to_owned();
-                self.blocking(move || Source::Hex(&text).decode(maximum)).await
+                let (place, text) = (self.notation_place().await, text.to_owned());
+                let decode = move || Source::Hex(&text).decode(maximum);
+                self.blocking(move || (decode(), place).0).await
             }
             Source::Base64(text) => {
-                let text = text.to_owned();
-                self.blocking(move || Source::Base64(&text).decode(maximum)).await
+                let (place, text) = (self.notation_place().await, text.to_owned());
+                let decode = move || Source::Base64(&text).decode(maximum);
+                self.blocking(move || (decode(), place).0).await
             }
             Source::Wat(text) => {
-                let text = text.to_owned();
-                let place = self.text_place().await;
-                self.blocking(move || {
-                    let _place = place;
-                    Source::Wat(&text).decode(maximum)
-                })
-                .await
+                let (place, text) = (self.text_place().await, text.to_owned());
+                let decode = move || Source::Wat(&text).decode(maximum);
+                self.blocking(move || (decode(), place).0).await
             }
             source @ Source::Wasm(_) => Ok(source.decode(maximum)),
         };
         Ok(decoding??)
+    }
+
+    /// Waits for a place to decode hex or base64; like one to work on a text.
+    async fn notation_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.inner.notations).acquire_owned().await.ok()
     }
 
     /// Waits for a place to work on a text. It goes along with the work, which goes on also when the
@@ -186,6 +199,11 @@ impl Exec {
     pub(crate) async fn text_place(&self) -> Option<OwnedSemaphorePermit> {
         // It is never closed.
         Arc::clone(&self.inner.texts).acquire_owned().await.ok()
+    }
+
+    /// Waits for a place to read a module that is to be given out.
+    pub(crate) async fn read_place(&self) -> Option<SemaphorePermit<'_>> {
+        self.inner.reads.acquire().await.ok()
     }
 
     /// One page of what is registered.
@@ -477,8 +495,13 @@ impl Exec {
         self.inner.failures.or_validate(key, self.validate(wasm)).await
     }
 
-    /// Runs what takes long on a thread where it may.
-    pub(crate) async fn blocking<T: Send + 'static>(
+    /// Runs what takes long on a thread of lower priority than those that serve requests. It goes on to
+    /// its end even if the future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// When it panics.
+    pub async fn blocking<T: Send + 'static>(
         &self,
         function: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {

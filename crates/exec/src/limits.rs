@@ -5,6 +5,9 @@ use std::time::Duration;
 use wasm_exec_engine::CallLimits;
 use wasm_exec_registry::GraphLimits;
 
+use crate::exec::{LOADS, NOTATIONS, READS, TEXTS};
+use crate::source::{MAXIMUM_TEXT, TEXT_TIMES};
+
 /// What a request gets if it asks for nothing, and the most it can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -129,6 +132,19 @@ pub struct LimitTooHigh {
 }
 
 impl Limits {
+    /// What may be in memory at most besides guests, in bytes, by what it is for; `request_bytes` is the
+    /// most that a request may have.
+    pub fn memory(&self, request_bytes: u64) -> [(&'static str, u64); 4] {
+        let times = |count: usize, bytes: u64| (count as u64).saturating_mul(bytes);
+        let text = MAXIMUM_TEXT.min(self.wasm_bytes).saturating_mul(TEXT_TIMES);
+        [
+            ("ready programs", self.ready_bytes),
+            ("modules that are loaded or given out", times(LOADS + READS, self.wasm_bytes)),
+            ("hex and base64", times(NOTATIONS, request_bytes.saturating_add(self.wasm_bytes))),
+            ("texts", times(TEXTS, text)),
+        ]
+    }
+
     /// These limits with maxima, and defaults, of at most so much; `None` leaves one as it is.
     pub(crate) fn capped(mut self, maxima: &RequestedLimits) -> Self {
         let RequestedLimits { timeout_ms, memory_bytes, fuel, output_bytes } = *maxima;

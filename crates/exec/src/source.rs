@@ -19,8 +19,11 @@ pub enum Source<'a> {
     Wasm(Bytes),
 }
 
-/// The largest text that is parsed, in bytes: a parsed text takes some fifty times its size.
-const MAXIMUM_TEXT: u64 = 8 << 20;
+/// The largest text that is parsed, in bytes.
+pub(crate) const MAXIMUM_TEXT: u64 = 8 << 20;
+
+/// How many times its size a text takes in memory while it is parsed, at most.
+pub(crate) const TEXT_TIMES: u64 = 60;
 
 /// A notation could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -16,6 +16,11 @@ pub const LARGE: usize = 4 << 20;
 /// The size of a huge page in bytes, or a multiple of it.
 const HUGE_PAGE: usize = 2 << 20;
 
+/// The most memory that so many counted bytes can take.
+pub fn most(counted: u64) -> u64 {
+    counted.saturating_add(counted / 2)
+}
+
 /// Bytes in a mapping of their own, appended to what is there up to its capacity. It takes memory only
 /// as it is filled.
 #[derive(Debug)]

@@ -7,18 +7,24 @@ use std::time::Duration;
 
 use axum::body::Body as StreamBody;
 use bytes::Bytes;
+use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::connection::{Activity, Sending};
 use crate::problem::{Code, Problem};
+use crate::stint::Stint;
 
-/// Answers up to this many bytes are not counted: they fit what the kernel takes at once.
+/// Answers up to this many bytes are not counted: they fit what the kernel takes at once, and over
+/// HTTP/1 a connection has one at a time.
 pub(crate) const SMALL: u64 = 64 << 10;
 
+/// The same over HTTP/2, where a connection can have as many as it has streams.
+const SMALL_OF_STREAM: u64 = 1 << 10;
+
 /// The unit that the memory of answers is counted in, in bytes.
-const UNIT: u64 = 64 << 10;
+const UNIT: u64 = 1 << 10;
 
 /// How many bytes of an answer are given to its connection at a time: over HTTP/1 these are copied
 /// behind each other before they are written, into a buffer that the connection keeps.
@@ -42,6 +48,7 @@ pub(crate) struct Answer {
     content: Content,
     /// What is left of a frame of the content that is given on in pieces.
     rest: Bytes,
+    stint: Stint,
     room: Option<Room>,
     sending: Option<Sending>,
 }
@@ -71,14 +78,20 @@ impl Answers {
         self.patience
     }
 
-    /// Takes room for an answer, unless it has some already.
+    /// Takes room for an answer to a request of this version of HTTP, unless it has some already.
     ///
     /// # Errors
     ///
     /// When there is none.
-    pub(crate) fn hold(&self, content: Content, room: Option<Room>) -> Result<Answer, Problem> {
+    pub(crate) fn hold(
+        &self,
+        version: Version,
+        content: Content,
+        room: Option<Room>,
+    ) -> Result<Answer, Problem> {
+        let small = if version == Version::HTTP_2 { SMALL_OF_STREAM } else { SMALL };
         let size = content.size_hint().lower();
-        if size <= SMALL {
+        if size <= small {
             return Ok(Answer::from(content));
         }
         let room = match room {
@@ -119,7 +132,7 @@ impl Answer {
 
 impl From<Content> for Answer {
     fn from(content: Content) -> Self {
-        Self { content, rest: Bytes::new(), room: None, sending: None }
+        Self { content, rest: Bytes::new(), stint: Stint::default(), room: None, sending: None }
     }
 }
 
@@ -131,19 +144,21 @@ impl Body for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        ready!(self.stint.poll_next(context));
         let frame = match self.rest.is_empty() {
             true => ready!(Pin::new(&mut self.content).poll_frame(context)),
             false => Some(Ok(Frame::data(std::mem::take(&mut self.rest)))),
         };
         let Some(Ok(frame)) = frame else { return Poll::Ready(frame) };
-        Poll::Ready(Some(Ok(match frame.into_data() {
-            Ok(mut data) if data.len() > PIECE => {
-                self.rest = data.split_off(PIECE);
-                Frame::data(data)
-            }
-            Ok(data) => Frame::data(data),
-            Err(other) => other,
-        })))
+        let mut data = match frame.into_data() {
+            Ok(data) => data,
+            Err(other) => return Poll::Ready(Some(Ok(other))),
+        };
+        if data.len() > PIECE {
+            self.rest = data.split_off(PIECE);
+        }
+        self.stint.moved(data.len());
+        Poll::Ready(Some(Ok(Frame::data(data))))
     }
 
     fn is_end_stream(&self) -> bool {

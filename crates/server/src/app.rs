@@ -4,14 +4,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
+use http::HeaderMap;
 use tokio::sync::Notify;
-use wasm_exec::Exec;
+use wasm_exec::{Exec, Source};
 
 use crate::access::Access;
 use crate::answer::Answers;
-use crate::body::Bodies;
+use crate::body::{Bodies, Body};
 use crate::keys::Keys;
 use crate::metrics::Metrics;
+use crate::problem::Problem;
 
 /// What handlers share. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -45,6 +48,35 @@ impl App {
         let (shutting_down, stopping) = (AtomicBool::new(false), Notify::new());
         let inner = Inner { exec, bodies, answers, access, keys, metrics, shutting_down, stopping };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Reads and decompresses a request's body.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Bodies::read`].
+    pub(crate) fn read<B>(
+        &self,
+        headers: &HeaderMap,
+        body: B,
+    ) -> impl Future<Output = Result<Body, Problem>>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: std::fmt::Display,
+    {
+        self.bodies.read(&self.exec, headers, body)
+    }
+
+    /// Reads Wasm from one of its notations. What is large has room among the bodies for as long as
+    /// there is any of it, whoever holds it.
+    ///
+    /// # Errors
+    ///
+    /// When the notation is broken, the Wasm is too large, or there is no room for it.
+    pub(crate) async fn decode(&self, source: Source<'_>) -> Result<Bytes, Problem> {
+        let has_room = matches!(source, Source::Wasm(_));
+        let wasm = self.exec.decode(source).await?;
+        if has_room { Ok(wasm) } else { self.bodies.keep(wasm) }
     }
 
     /// From here on, new requests are refused.

@@ -5,9 +5,11 @@ mod gathering;
 mod stream;
 
 use std::fmt;
+use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,19 +19,22 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasm_exec::Exec;
 
 use crate::problem::{Code, Problem};
+use crate::stint::Stint;
 use gathering::Gathering;
 pub(crate) use stream::Decoder;
 
 /// JSON of more bytes than this takes long enough to read that others need not wait for it.
 const LARGE_JSON: usize = 256 << 10;
 
-/// Bodies up to this many bytes are not counted against the memory of all bodies.
+/// Bodies up to this many bytes are not counted against the memory of all bodies if they are there at
+/// once.
 const SMALL: u64 = 64 << 10;
 
 /// The unit that the memory of all bodies is counted in, in bytes.
-const UNIT: u64 = 64 << 10;
+const UNIT: u64 = 4 << 10;
 
 /// How much of a body that is too large is read and thrown away before it is refused, in bytes.
 const DISCARDED: usize = 256 << 10;
@@ -48,7 +53,17 @@ pub(crate) struct Bodies {
 #[derive(Debug)]
 pub(crate) struct Body {
     pub(crate) bytes: Bytes,
-    _room: Option<OwnedSemaphorePermit>,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl Body {
+    /// The bytes. Their room goes along, and is given back with the last part of them.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        match self.room {
+            Some(_) => Bytes::from_owner(self),
+            None => self.bytes,
+        }
+    }
 }
 
 impl AsRef<[u8]> for Body {
@@ -76,13 +91,18 @@ impl Bodies {
         self.maximum
     }
 
-    /// Reads and decompresses a body.
+    /// Reads and decompresses a body; a large one on `exec`'s threads for such work.
     ///
     /// # Errors
     ///
     /// When it is too large, comes too slowly, breaks off, has an unknown encoding, or there is no
     /// room for it.
-    pub(crate) async fn read<B>(&self, headers: &HeaderMap, body: B) -> Result<Body, Problem>
+    pub(crate) async fn read<B>(
+        &self,
+        exec: &Exec,
+        headers: &HeaderMap,
+        body: B,
+    ) -> Result<Body, Problem>
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: std::fmt::Display,
@@ -94,33 +114,40 @@ impl Bodies {
         }
         let small = announced.upper().is_some_and(|bytes| bytes <= SMALL);
         if small && coding == decoding::Coding::Identity {
-            let bytes = self.in_time(pin!(self.collect(body, None))).await?;
-            return Ok(Body { bytes, _room: None });
+            let (bytes, room) = self.in_time(pin!(self.collect(body, None))).await?;
+            return Ok(Body { bytes, room });
         }
         // Boxed, since it is rare, and the future of a request is moved several times.
-        Box::pin(self.read_large(coding, body)).await
+        Box::pin(self.read_large(exec, coding, body)).await
     }
 
     /// Reads a body for which there has to be room.
-    async fn read_large<B>(&self, coding: decoding::Coding, body: B) -> Result<Body, Problem>
+    async fn read_large<B>(
+        &self,
+        exec: &Exec,
+        coding: decoding::Coding,
+        body: B,
+    ) -> Result<Body, Problem>
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: std::fmt::Display,
     {
         // Taken as the body comes: what is only announced keeps nobody else out.
-        let mut room = self.room(UNIT)?;
-        let bytes = self.in_time(pin!(self.collect(body, Some(&mut room)))).await?;
-        match coding {
-            decoding::Coding::Identity => {}
-            decoding::Coding::Gzip | decoding::Coding::Zstd => room.merge(self.room(self.maximum)?),
+        let room = Some(self.room(UNIT)?);
+        let (bytes, mut room) = self.in_time(pin!(self.collect(body, room))).await?;
+        if coding != decoding::Coding::Identity {
+            let needed = bytes.len() as u64 + self.maximum;
+            self.grow(&mut room, needed)?;
         }
         // The room goes along: decoding goes on also if the request is given up meanwhile.
-        let (bytes, mut room) = decoding::decode(coding, bytes, self.maximum, room)
+        let (bytes, mut room) = decoding::decode(exec, coding, bytes, self.maximum, room)
             .await
             .map_err(|error| error.problem(self.maximum))?;
-        let needed = usize::try_from((bytes.len() as u64).div_ceil(UNIT)).unwrap_or(usize::MAX);
-        drop(room.split(room.num_permits().saturating_sub(needed)));
-        Ok(Body { bytes, _room: Some(room) })
+        if let Some(room) = &mut room {
+            let needed = usize::try_from((bytes.len() as u64).div_ceil(UNIT)).unwrap_or(usize::MAX);
+            drop(room.split(room.num_permits().saturating_sub(needed)));
+        }
+        Ok(Body { bytes, room })
     }
 
     /// Takes room for so many bytes.
@@ -133,6 +160,19 @@ impl Bodies {
         Arc::clone(&self.memory).try_acquire_many_owned(units).map_err(|_| {
             Problem::new(Code::Overloaded, "too many large requests are being read; try again")
         })
+    }
+
+    /// The same bytes with room of their own, if they are many.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub(crate) fn keep(&self, bytes: Bytes) -> Result<Bytes, Problem> {
+        let size = bytes.len() as u64;
+        if size <= SMALL {
+            return Ok(bytes);
+        }
+        Ok(Body { bytes, room: Some(self.room(size)?) }.into_bytes())
     }
 
     /// Takes more room where it is not enough for so many bytes.
@@ -161,13 +201,12 @@ impl Bodies {
     }
 
     /// Waits for a body, without a timer if it is there already.
-    async fn in_time(
+    async fn in_time<T>(
         &self,
-        mut reading: Pin<&mut impl Future<Output = Result<Bytes, Problem>>>,
-    ) -> Result<Bytes, Problem> {
-        let ready =
-            std::future::poll_fn(|context| std::task::Poll::Ready(reading.as_mut().poll(context)));
-        if let std::task::Poll::Ready(result) = ready.await {
+        mut reading: Pin<&mut impl Future<Output = Result<T, Problem>>>,
+    ) -> Result<T, Problem> {
+        let ready = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context)));
+        if let Poll::Ready(result) = ready.await {
             return result;
         }
         tokio::time::timeout(self.timeout, reading).await.unwrap_or_else(|_| {
@@ -176,12 +215,12 @@ impl Bodies {
         })
     }
 
-    /// Collects a body, taking more room as it grows if it is one that needs room.
+    /// Collects a body, taking more room as it grows if it has some, or is not there at once.
     async fn collect<B>(
         &self,
         body: B,
-        mut room: Option<&mut OwnedSemaphorePermit>,
-    ) -> Result<Bytes, Problem>
+        mut room: Option<OwnedSemaphorePermit>,
+    ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem>
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: std::fmt::Display,
@@ -189,28 +228,35 @@ impl Bodies {
         let mut body = pin!(body);
         let upper = body.size_hint().upper().unwrap_or(u64::MAX).min(self.maximum);
         let capacity = usize::try_from(upper).unwrap_or(usize::MAX);
-        let mut all = Gathering::new();
-        while let Some(frame) = body.frame().await {
+        let (mut all, mut stint) = (Gathering::new(), Stint::default());
+        let mut counts = room.is_some();
+        loop {
+            let next = poll_fn(|context| {
+                let frame = body.as_mut().poll_frame(context);
+                counts |= frame.is_pending();
+                frame
+            });
+            let Some(frame) = next.await else { return Ok((all.finish(), room)) };
             let frame = frame.map_err(|error| {
                 Problem::invalid_request(format!("the body breaks off: {error}"))
             })?;
             // Trailers say nothing here.
             let Ok(data) = frame.into_data() else { continue };
             let size = (all.len() + data.len()) as u64;
+            stint.moved(data.len());
             if size > self.maximum {
                 drop((all, data));
                 discard(body).await;
                 return Err(self.too_large());
             }
-            if let Some(room) = &mut room {
-                let missing = size.saturating_sub(room.num_permits() as u64 * UNIT);
-                room.merge(self.room(missing)?);
+            if counts {
+                self.grow(&mut room, size)?;
             }
             all.push(data, capacity).map_err(|error| {
                 Problem::new(Code::Overloaded, "there is no room for the body").because(error)
             })?;
+            poll_fn(|context| stint.poll_next(context)).await;
         }
-        Ok(all.finish())
     }
 
     fn too_large(&self) -> Problem {
@@ -349,5 +395,24 @@ pub(crate) struct Strict<T>(pub(crate) T);
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Strict<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         object(deserializer).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_keep_their_room_until_the_last_part_of_them_is_dropped() {
+        let bodies = Bodies::new(1 << 20, 4 << 20, Duration::from_secs(60));
+        let small = bodies.keep(Bytes::from(vec![0; SMALL as usize])).unwrap();
+        assert_eq!(bodies.held_bytes(), 0);
+        let bytes = bodies.keep(Bytes::from(vec![1; 1 << 20])).unwrap();
+        let part = bytes.slice(5..6);
+        drop((small, bytes));
+        assert_eq!(bodies.held_bytes(), 1 << 20);
+        assert!(bodies.keep(Bytes::from(vec![0; 4 << 20])).is_err());
+        drop(part);
+        assert_eq!(bodies.held_bytes(), 0);
     }
 }

@@ -33,7 +33,7 @@ use crate::tls::ALPN_HTTP2;
 use watched::Watched;
 
 /// How many requests one HTTP/2 connection may have open.
-const HTTP2_STREAMS: u32 = 256;
+const HTTP2_STREAMS: u32 = 128;
 
 /// The most bytes of a request's head, over HTTP/1 and HTTP/2.
 const HEAD_BYTES: usize = 64 << 10;
@@ -41,6 +41,15 @@ const HEAD_BYTES: usize = 64 << 10;
 /// How much of an HTTP/2 connection's requests, and of one request, is taken before it is asked for,
 /// and how much of an answer before it is taken, in bytes.
 const HTTP2_WINDOW: u32 = 256 << 10;
+
+/// About what a connection takes at most, in bytes, besides bodies and answers that are counted. Over
+/// HTTP/1 that is a head, what is copied of an answer before it is written, and a small body or answer;
+/// over HTTP/2 a window of what was sent, and for each stream its state, a task and a small answer.
+pub(crate) const CONNECTION_BYTES: u64 =
+    HTTP2_WINDOW as u64 + HTTP2_STREAMS as u64 * HTTP2_STREAM_BYTES;
+
+/// About what a stream of HTTP/2 takes at most, in bytes.
+const HTTP2_STREAM_BYTES: u64 = 8 << 10;
 
 /// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

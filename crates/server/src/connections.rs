@@ -1,6 +1,6 @@
 //! The open connections: how many there may be, and when one is closed for what it does not do.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +13,9 @@ use crate::connection::{Activity, Phase, Snapshot};
 
 /// How often connections are looked at, so how much later than its time one may be closed.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// How many are looked at in one go: some ten microseconds' work, for which others wait.
+const SWEEP_SLICE: usize = 256;
 
 /// How many of the connections that could make room for others are remembered at a time, so that
 /// all are looked through only once for so many.
@@ -54,7 +57,8 @@ pub(crate) struct Connections {
 #[derive(Debug, Default)]
 struct Open {
     next: u64,
-    entries: HashMap<u64, Entry>,
+    /// By a number that they get in order, so that a sweep can go on where it stopped.
+    entries: BTreeMap<u64, Entry>,
     /// How many are open and not told to close: in all, and by client.
     counted: usize,
     clients: HashMap<Network, Known>,
@@ -146,7 +150,12 @@ impl Connections {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let now = ticks.tick().await;
-            self.open().sweep(&self.limits, now);
+            let mut next = Some(0);
+            while let Some(from) = next {
+                next = self.open().sweep(&self.limits, from, now);
+                tokio::task::yield_now().await;
+            }
+            self.open().forget_clients();
         }
     }
 
@@ -206,24 +215,29 @@ impl Open {
         }
     }
 
+    /// The connections that make room first: those on which nothing has happened since they were last
+    /// looked at, the oldest first. Of the others that look says nothing.
     fn find_candidates(&mut self) -> bool {
         let idle = self.entries.iter().filter_map(|(id, entry)| {
             let now = entry.activity.snapshot();
-            (!entry.closing && now.phase != Phase::Running).then_some((entry.since, *id, now))
+            let idle = !entry.closing && now.phase != Phase::Running;
+            idle.then_some(((now != entry.seen, entry.since, *id), now))
         });
         let mut idle: Vec<_> = idle.collect();
         if idle.len() > CANDIDATES {
-            idle.select_nth_unstable_by_key(CANDIDATES, |(since, id, _)| (*since, *id));
+            idle.select_nth_unstable_by_key(CANDIDATES, |(order, _)| *order);
             idle.truncate(CANDIDATES);
         }
-        idle.sort_unstable_by_key(|(since, id, _)| (*since, *id));
-        self.candidates = idle.into_iter().map(|(_, id, seen)| (id, seen)).collect();
+        idle.sort_unstable_by_key(|(order, _)| *order);
+        self.candidates = idle.into_iter().map(|((.., id), seen)| (id, seen)).collect();
         !self.candidates.is_empty()
     }
 
-    fn sweep(&mut self, limits: &ConnectionLimits, now: Instant) {
+    /// Looks at a slice of the connections, beginning at a number: the number of the next slice.
+    fn sweep(&mut self, limits: &ConnectionLimits, from: u64, now: Instant) -> Option<u64> {
         let mut late = Vec::new();
-        for (id, entry) in &mut self.entries {
+        let mut entries = self.entries.range_mut(from..);
+        for (id, entry) in entries.by_ref().take(SWEEP_SLICE) {
             let seen = entry.activity.snapshot();
             if seen != entry.seen || seen.phase == Phase::Running {
                 (entry.seen, entry.since) = (seen, now);
@@ -237,11 +251,16 @@ impl Open {
                 late.push(*id);
             }
         }
+        let next = entries.next().map(|(id, _)| *id);
         for id in late {
             self.close(id);
         }
-        // One that left is known until it could make as many requests as a new one: otherwise it would
-        // only have to come again.
+        next
+    }
+
+    /// Forgets clients that have no connection. One that left is known until it could make as many
+    /// requests as a new one: otherwise it would only have to come again.
+    fn forget_clients(&mut self) {
         self.clients.retain(|_, known| known.connections > 0 || !known.client.is_at_rest());
     }
 
@@ -304,6 +323,15 @@ mod tests {
     }
 
     #[test]
+    fn one_that_was_used_since_it_was_looked_at_is_not_the_oldest() {
+        let connections = connections(3, 3);
+        let [used, idle, _other] = [(); 3].map(|()| connections.admit(HERE).unwrap());
+        drop(Activity::begin(&*used.activity));
+        let _next = connections.admit(HERE).unwrap();
+        assert!(!is_closed(&used) && is_closed(&idle));
+    }
+
+    #[test]
     fn a_client_has_a_bounded_number_and_loopback_has_not() {
         let connections = connections(100, 2);
         let address = |host: u128| {
@@ -315,6 +343,23 @@ mod tests {
         drop(one);
         connections.admit(address(3)).unwrap();
         let _local = [(); 3].map(|()| connections.admit(HERE).unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_sweep_comes_to_all_slice_by_slice() {
+        let count = 2 * SWEEP_SLICE + 1;
+        let connections = connections(count, count);
+        let all: Vec<_> = (0..count).map(|_| connections.admit(HERE).unwrap()).collect();
+        let _running = Activity::begin(&*all[SWEEP_SLICE].activity);
+        let later = Instant::now() + 2 * connections.limits.idle_timeout;
+        let mut slices = 0;
+        for from in [0, SWEEP_SLICE as u64, 2 * SWEEP_SLICE as u64] {
+            let next = connections.open().sweep(&connections.limits, from, later);
+            slices += 1;
+            assert_eq!(next, (slices < 3).then_some(from + SWEEP_SLICE as u64));
+        }
+        let closed = all.iter().filter(|connection| is_closed(connection)).count();
+        assert_eq!(closed, count - 1, "all but the one with a request");
     }
 
     #[tokio::test]

@@ -35,6 +35,7 @@ mod reply;
 mod routes;
 mod serve;
 mod server;
+mod stint;
 mod tls;
 
 pub use client::ClientLimits;

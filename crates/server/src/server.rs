@@ -6,16 +6,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use wasm_exec::Exec;
+use wasm_exec::{Exec, mapped};
 
 use crate::access::Access;
 use crate::answer::Answers;
 use crate::app::App;
 use crate::body::Bodies;
 use crate::client::ClientLimits;
-use crate::connection;
+use crate::connection::{self, CONNECTION_BYTES};
 use crate::connections::{ConnectionLimits, Connections};
 use crate::keys::{ApiKeys, Keys};
 use crate::serve::Service;
@@ -23,6 +25,11 @@ use crate::tls::{Tls, TlsIdentity};
 
 /// How long accepting pauses when the process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How many bytes of answers the kernel keeps for a connection beyond those that are on their way. It
+/// would take megabytes more from a client that does not read, with the time to copy them.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES: u32 = 128 << 10;
 
 /// How a server is set up.
 #[derive(Clone, Debug)]
@@ -79,6 +86,19 @@ impl Default for ServerConfig {
     }
 }
 
+impl ServerConfig {
+    /// What requests and answers may have in memory at most, in bytes, by what it is for. What the kernel
+    /// keeps for connections is not covered.
+    pub fn memory(&self) -> [(&'static str, u64); 3] {
+        let connections = self.connections as u64;
+        [
+            ("bodies of requests", mapped::most(self.bodies_bytes.max(2 * self.request_bytes))),
+            ("answers", mapped::most(self.answers_bytes)),
+            ("connections", connections.saturating_mul(CONNECTION_BYTES)),
+        ]
+    }
+}
+
 /// An address cannot be listened on.
 #[derive(Debug)]
 pub struct BindError {
@@ -130,6 +150,7 @@ impl Server {
             }
             let error = |source| BindError { address, source };
             let listener = TcpListener::bind(address).await.map_err(error)?;
+            bound_unsent(&listener);
             addresses.push(listener.local_addr().map_err(error)?);
             listeners.push(listener);
         }
@@ -197,6 +218,16 @@ impl Server {
             tracing::warn!(drain_ms = self.drain.as_millis(), "requests were still running");
         }
     }
+}
+
+/// Bounds what the kernel keeps for each connection, which inherits it from its listener.
+fn bound_unsent(listener: &TcpListener) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = SockRef::from(listener).set_tcp_notsent_lowat(UNSENT_BYTES) {
+        tracing::debug!(%error, "the kernel keeps as much of answers as it likes");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = listener;
 }
 
 async fn accept(

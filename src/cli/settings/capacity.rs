@@ -19,6 +19,9 @@ pub(super) struct CapacityOptions {
     /// Memory for the bodies of requests that are being read [default: 512MiB]
     #[arg(long, env = "WASM_EXEC_BODIES_BYTES", value_name = "SIZE")]
     bodies_bytes: Option<Size>,
+    /// Memory for large answers that clients have not taken yet [default: 512MiB]
+    #[arg(long, env = "WASM_EXEC_ANSWERS_BYTES", value_name = "SIZE")]
+    answers_bytes: Option<Size>,
     /// Calls at once [default: 256]
     #[arg(long, env = "WASM_EXEC_CONCURRENT_CALLS", value_name = "N")]
     concurrent_calls: Option<NonZeroUsize>,
@@ -49,6 +52,8 @@ pub(crate) struct Capacity {
     pub(crate) connections: usize,
     /// Memory for the bodies of requests that are being read; at least one request's.
     pub(crate) bodies: Size,
+    /// Memory for large answers that clients have not taken yet.
+    pub(crate) answers: Size,
     /// Calls that run.
     pub(crate) concurrent_calls: usize,
     /// Calls that wait.
@@ -75,6 +80,7 @@ impl CapacityOptions {
         let Self {
             connections,
             bodies_bytes,
+            answers_bytes,
             concurrent_calls,
             queued_calls,
             concurrent_compilations,
@@ -99,6 +105,7 @@ impl CapacityOptions {
         Ok(Capacity {
             connections,
             bodies,
+            answers: sources.pick("answers-bytes", answers_bytes, Size::mib(512))?,
             concurrent_calls,
             queued_calls: sources.pick("queued-calls", queued_calls, 1024)?,
             concurrent_compilations,

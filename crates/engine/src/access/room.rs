@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many bytes that are. Each exists as bytes, as text and in an answer for a moment.
-const READ_BYTES: u64 = 256 << 20;
+pub(crate) const READ_BYTES: u64 = 256 << 20;
 
 /// The unit that it is counted in, in bytes. Less is not counted.
 const UNIT: u64 = 64 << 10;

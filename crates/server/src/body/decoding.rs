@@ -4,6 +4,7 @@ use std::io::{self, Read};
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
+use wasm_exec::Exec;
 
 use crate::problem::{Code, Problem};
 
@@ -69,12 +70,13 @@ fn unsupported(found: &str) -> Problem {
     Problem::new(Code::UnsupportedMediaType, detail)
 }
 
-/// Bodies of more bytes than this are decoded off the threads that serve requests, and so are all
-/// of zstd: gzip expands a byte to about a thousand at most, zstd to many times that.
+/// Bodies of more bytes than this are decoded on threads of lower priority than those that serve
+/// requests, and so are all of zstd: gzip expands a byte to about a thousand at most, zstd to many times that.
 const LARGE: usize = 1 << 10;
 
 /// Decodes a body to at most `maximum` bytes. `room` is held until that is done, and given back.
 pub(super) async fn decode<R: Send + 'static>(
+    exec: &Exec,
     coding: Coding,
     body: Bytes,
     maximum: u64,
@@ -86,8 +88,7 @@ pub(super) async fn decode<R: Send + 'static>(
     if body.len() <= LARGE && coding == Coding::Gzip {
         return Ok((decode_now(coding, &body, maximum)?, room));
     }
-    let decoding =
-        tokio::task::spawn_blocking(move || Ok((decode_now(coding, &body, maximum)?, room)));
+    let decoding = exec.blocking(move || Ok((decode_now(coding, &body, maximum)?, room)));
     let crashed = |_| Err(DecodeError::Broken(coding, "it cannot be decoded".to_owned()));
     decoding.await.unwrap_or_else(crashed)
 }

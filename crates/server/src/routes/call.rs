@@ -261,7 +261,7 @@ where
     B::Error: std::fmt::Display,
 {
     accepts(headers, &["application/json"])?;
-    let body = app.bodies.read(headers, body).await?;
+    let body = app.read(headers, body).await?;
     let request = match (ContentType::of(headers), body.bytes.is_empty()) {
         (_, true) => CallFunctionRequest::default(),
         (ContentType::Json, false) => body::json(&body.bytes)?,
@@ -288,13 +288,13 @@ where
     let ContentType::Json = ContentType::of(headers) else {
         return Err(body::unsupported(headers, "application/json"));
     };
-    let body = app.bodies.read(headers, body).await?;
+    let body = app.read(headers, body).await?;
     let request: CallRequest<'_> = body::json(&body.bytes)?;
     let source = at_most_one(&request.wasm_hex, &request.wasm_base64, &request.wat)?;
     let target = match (&request.module, source, request.links) {
         (Some(module), None, None) => Target::Module(&module.0),
         (None, Some(source), links) => {
-            let wasm = app.exec.decode(source).await?;
+            let wasm = app.decode(source).await?;
             Target::Inline { wasm, links: Links::Named(links.unwrap_or_default().0) }
         }
         (Some(_), None, Some(_)) => {

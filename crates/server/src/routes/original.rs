@@ -139,10 +139,10 @@ where
     B::Error: std::fmt::Display,
 {
     check_content_type(headers)?;
-    let body = app.bodies.read(headers, body).await?;
+    let body = app.read(headers, body).await?;
     let request: RunRequest<'_> = body::json(&body.bytes)?;
     let source = exactly_one(&request.wasm_hex, &request.wasm_base64, &request.wat)?;
-    let wasm = app.exec.decode(source).await?;
+    let wasm = app.decode(source).await?;
     let links = Links::HostModules(request.host_modules);
     let target = Target::Inline { wasm, links };
     let memory = access(&request.memory)?;
@@ -167,7 +167,7 @@ where
     B::Error: std::fmt::Display,
 {
     check_content_type(headers)?;
-    let body = app.bodies.read(headers, body).await?;
+    let body = app.read(headers, body).await?;
     let request: ExecuteRequest<'_> = body::json(&body.bytes)?;
     let target = Target::Module(&request.module_name.0);
     let memory = access(&request.memory)?;
@@ -188,12 +188,12 @@ pub(crate) async fn register_module(
 ) -> Handled {
     let (head, body) = request.into_parts();
     check_content_type(&head.headers)?;
-    let body = app.bodies.read(&head.headers, body).await?;
+    let body = app.read(&head.headers, body).await?;
     let request: RegisterRequest<'_> = body::json(&body.bytes)?;
     let name = &request.module_name.0;
     caller.may_register(Some(name))?;
     let source = exactly_one(&request.wasm_hex, &request.wasm_base64, &request.wat)?;
-    let wasm = app.exec.decode(source).await?;
+    let wasm = app.decode(source).await?;
     caller
         .exec(&app)
         .register(Some(name), wasm, Links::HostModules(request.host_modules), caller.client())

@@ -131,7 +131,7 @@ pub(crate) async fn create_session(
 ) -> Handled {
     let (head, body) = request.into_parts();
     accepts(&head.headers, &["application/json"])?;
-    let body = app.bodies.read(&head.headers, body).await?;
+    let body = app.read(&head.headers, body).await?;
     let CreateSession { limits, idle_timeout_ms } = read_optional(&head.headers, &body.bytes)?;
     let SessionLimits { timeout_ms, memory_bytes, output_bytes } = limits;
     let limits = RequestedLimits { timeout_ms, memory_bytes, output_bytes, fuel: None };

@@ -131,20 +131,20 @@ pub(super) async fn read_registration(
         let accepted = "application/wasm, text/wat or application/json";
         return Err(body::unsupported(&head.headers, accepted));
     }
-    let body = app.bodies.read(&head.headers, body).await?;
+    let body = app.read(&head.headers, body).await?;
     let wasm = match content_type {
-        ContentType::Wasm => app.exec.decode(Source::Wasm(body.bytes.clone())).await?,
+        ContentType::Wasm => app.decode(Source::Wasm(body.into_bytes())).await?,
         ContentType::Wat => {
             let wat = str::from_utf8(&body.bytes).map_err(|error| {
                 Problem::invalid_request(format!("the text is not UTF-8: {error}"))
             })?;
-            app.exec.decode(Source::Wat(wat)).await?
+            app.decode(Source::Wat(wat)).await?
         }
         _ => {
             let request: RegisterModule<'_> = body::json(&body.bytes)?;
             let source = exactly_one(&request.wasm_hex, &request.wasm_base64, &request.wat)?;
             links.extend(request.links.0);
-            app.exec.decode(source).await?
+            app.decode(source).await?
         }
     };
     Ok((wasm, links))

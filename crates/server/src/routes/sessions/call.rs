@@ -102,7 +102,7 @@ where
     B::Error: std::fmt::Display,
 {
     accepts(headers, &["application/json"])?;
-    let body = app.bodies.read(headers, body).await?;
+    let body = app.read(headers, body).await?;
     let request: CallInstance<'_> = read_optional(headers, &body.bytes)?;
     let CallInstance { params, memory, limits } = &request;
     let SessionCallLimits { timeout_ms, output_bytes } = *limits;
@@ -130,7 +130,7 @@ where
     B::Error: std::fmt::Display,
 {
     accepts(headers, &["application/json"])?;
-    let body = app.bodies.read(headers, body).await?;
+    let body = app.read(headers, body).await?;
     let request: CallSession<'_> = read(headers, &body.bytes)?;
     let CallSession { instance, function, params, memory, limits } = &request;
     let SessionCallLimits { timeout_ms, output_bytes } = *limits;

@@ -146,7 +146,7 @@ async fn put(
     body: axum::body::Body,
 ) -> Handled {
     accepts(&head.headers, &["application/json"])?;
-    let body = app.bodies.read(&head.headers, body).await?;
+    let body = app.read(&head.headers, body).await?;
     let PutGlobal { value } = read(&head.headers, &body.bytes)?;
     let owned = Owned::new(caller, place.id);
     let exec = caller.exec(app);

@@ -132,12 +132,12 @@ pub(crate) async fn create_instance(
 ) -> Handled {
     let (head, body) = request.into_parts();
     accepts(&head.headers, &["application/json"])?;
-    let body = app.bodies.read(&head.headers, body).await?;
+    let body = app.read(&head.headers, body).await?;
     let request: CreateInstance<'_> = read(&head.headers, &body.bytes)?;
     let source = at_most_one(&request.wasm_hex, &request.wasm_base64, &request.wat)?;
     let module = match (&request.module, source) {
         (Some(module), None) => InstanceModule::Registered(&module.0),
-        (None, Some(source)) => InstanceModule::Inline(app.exec.decode(source).await?),
+        (None, Some(source)) => InstanceModule::Inline(app.decode(source).await?),
         (Some(_), Some(_)) | (None, None) => {
             let detail = "one of `module`, `wasm_hex`, `wasm_base64` and `wat` has to be given";
             return Err(Problem::invalid_request(detail));

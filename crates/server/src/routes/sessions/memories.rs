@@ -160,7 +160,7 @@ async fn put(
     if !matches!(ContentType::of(&head.headers), ContentType::Bytes) {
         return Err(body::unsupported(&head.headers, "application/octet-stream"));
     }
-    let body = app.bodies.read(&head.headers, body).await?;
+    let body = app.read(&head.headers, body).await?;
     let found = body.bytes.len() as u64;
     if length.is_some_and(|length| length != found) {
         let detail = format!("query: length: the body has {found} bytes");
