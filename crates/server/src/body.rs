@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
+use http_body::Frame;
 use http_body_util::BodyExt;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -114,7 +115,18 @@ impl Bodies {
         }
         let small = announced.upper().is_some_and(|bytes| bytes <= SMALL);
         if small && coding == decoding::Coding::Identity {
-            let (bytes, room) = self.in_time(pin!(self.collect(body, None))).await?;
+            let mut body = pin!(body);
+            let first = poll_fn(|context| Poll::Ready(body.as_mut().poll_frame(context))).await;
+            // Mostly it is there in one piece: there is nothing to wait for, and to put together.
+            let first = match first {
+                Poll::Ready(Some(Ok(frame))) if frame.is_data() && body.is_end_stream() => {
+                    let bytes = frame.into_data().unwrap_or_default();
+                    return Ok(Body { bytes, room: None });
+                }
+                Poll::Ready(first) => first,
+                Poll::Pending => None,
+            };
+            let (bytes, room) = self.in_time(pin!(self.collect(first, body, None))).await?;
             return Ok(Body { bytes, room });
         }
         // Boxed, since it is rare, and the future of a request is moved several times.
@@ -134,7 +146,8 @@ impl Bodies {
     {
         // Taken as the body comes: what is only announced keeps nobody else out.
         let room = Some(self.room(UNIT)?);
-        let (bytes, mut room) = self.in_time(pin!(self.collect(body, room))).await?;
+        let body = pin!(body);
+        let (bytes, mut room) = self.in_time(pin!(self.collect(None, body, room))).await?;
         if coding != decoding::Coding::Identity {
             let needed = bytes.len() as u64 + self.maximum;
             self.grow(&mut room, needed)?;
@@ -215,17 +228,18 @@ impl Bodies {
         })
     }
 
-    /// Collects a body, taking more room as it grows if it has some, or is not there at once.
+    /// Collects a body of which this came `first`, taking more room as it grows if it has some, or is
+    /// not there at once.
     async fn collect<B>(
         &self,
-        body: B,
+        mut first: Option<Result<Frame<Bytes>, B::Error>>,
+        mut body: Pin<&mut B>,
         mut room: Option<OwnedSemaphorePermit>,
     ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem>
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: std::fmt::Display,
     {
-        let mut body = pin!(body);
         let upper = body.size_hint().upper().unwrap_or(u64::MAX).min(self.maximum);
         let capacity = usize::try_from(upper).unwrap_or(usize::MAX);
         let (mut all, mut stint) = (Gathering::new(), Stint::default());
@@ -236,7 +250,11 @@ impl Bodies {
                 counts |= frame.is_pending();
                 frame
             });
-            let Some(frame) = next.await else { return Ok((all.finish(), room)) };
+            let frame = match first.take() {
+                Some(frame) => Some(frame),
+                None => next.await,
+            };
+            let Some(frame) = frame else { return Ok((all.finish(), room)) };
             let frame = frame.map_err(|error| {
                 Problem::invalid_request(format!("the body breaks off: {error}"))
             })?;

@@ -11,7 +11,7 @@ use std::task::Poll;
 
 use futures_util::future::BoxFuture;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -28,7 +28,7 @@ pub(crate) use activity::{Activity, Order, Phase, Running, Sending, Snapshot};
 use crate::answer::Answer;
 use crate::client::Client;
 use crate::connections::Admitted;
-use crate::serve::{RequestBody, Service};
+use crate::serve::{REQUEST_ID, RequestBody, Service};
 use crate::tls::ALPN_HTTP2;
 use watched::Watched;
 
@@ -130,7 +130,9 @@ where
             let answering = Arc::clone(&answering);
             async move {
                 let (head, body) = request.into_parts();
-                Ok::<_, Infallible>(answering.answer(&head, Either::Right(body)).await)
+                let (mut response, id) = answering.answer(&head, Either::Right(body)).await;
+                response.headers_mut().insert(REQUEST_ID, id);
+                Ok::<_, Infallible>(response)
             }
         }
     });
@@ -181,10 +183,12 @@ struct Answering {
 }
 
 impl Answering {
-    async fn answer(&self, head: &Parts, body: RequestBody) -> Response<Answer> {
+    /// Answers a request, and says its id.
+    async fn answer(&self, head: &Parts, body: RequestBody) -> (Response<Answer>, HeaderValue) {
         let _running = Activity::begin(&*self.activity);
-        let response = self.service.answer(head, body, &self.activity, self.client.as_ref()).await;
-        response.map(|answer| answer.sent_on(&self.activity))
+        let answering = self.service.answer(head, body, &self.activity, self.client.as_ref());
+        let (response, id) = answering.await;
+        (response.map(|answer| answer.sent_on(&self.activity)), id)
     }
 }
 

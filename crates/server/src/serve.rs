@@ -31,7 +31,8 @@ use crate::routes::{Hot, Route};
 /// A request's body: there already, or still to come.
 pub(crate) type RequestBody = Either<Full<Bytes>, Incoming>;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The header that says a request's id.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest request id that is taken over from a client.
 const MAXIMUM_REQUEST_ID: usize = 128;
@@ -127,14 +128,15 @@ impl Service {
         Self { app, router }
     }
 
-    /// Answers a request, whatever happens. `None` is a client that may do as much as it likes.
+    /// Answers a request, whatever happens, and says its id, which the answer is yet to be given as
+    /// [`REQUEST_ID`]. `None` is a client that may do as much as it likes.
     pub(crate) async fn answer(
         &self,
         head: &Parts,
         body: RequestBody,
         activity: &Arc<Activity>,
         client: Option<&Arc<Client>>,
-    ) -> Response<Answer> {
+    ) -> (Response<Answer>, HeaderValue) {
         let started = Instant::now();
         let id = request_id(&head.headers);
         let handled = {
@@ -148,13 +150,12 @@ impl Service {
             let problem = Problem::new(Code::Internal, "internal error");
             Answered::refused(Route::Other, problem)
         });
-        let mut response = self.hold(head.version, response);
+        let response = self.hold(head.version, response);
         let took = started.elapsed();
         let code = response.extensions().get::<Code>().map(|code| code.as_str());
         self.app.metrics.answered(route, code, took);
         log(head, caller.key_name(), &response, code, took, &id);
-        response.headers_mut().insert(REQUEST_ID, id);
-        response
+        (response, id)
     }
 
     /// Takes room for an answer, or answers that there is none.

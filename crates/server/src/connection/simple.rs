@@ -14,8 +14,9 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::Response;
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Response};
+use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
@@ -34,15 +35,23 @@ const WRITE: usize = 64 << 10;
 /// Answers a connection's requests for as long as they are simple. What was read of one that is not is
 /// returned; `None` means that the connection has ended.
 pub(super) async fn serve(stream: &mut TcpStream, answering: &Answering) -> Option<Bytes> {
-    let mut connection =
-        Connection { stream, answering, input: BytesMut::new(), output: Vec::new() };
+    let mut connection = Connection {
+        stream,
+        answering,
+        input: BytesMut::new(),
+        headers: HeaderMap::new(),
+        output: Vec::new(),
+    };
     loop {
         let read = connection.read().await?;
-        let Some((head, body)) = request::simple(&read) else { return Some(read) };
-        let response = connection.answer(&head, body).await?;
-        // What is read next takes its place.
-        drop((read, head));
-        connection.write(response).await?;
+        let headers = std::mem::take(&mut connection.headers);
+        let Some((mut head, body)) = request::simple(&read, headers) else { return Some(read) };
+        let (response, id) = connection.answer(&head, body).await?;
+        // What is read next takes the place of both.
+        head.headers.clear();
+        connection.headers = head.headers;
+        drop(read);
+        connection.write(response, &id).await?;
     }
 }
 
@@ -51,6 +60,8 @@ struct Connection<'a> {
     stream: &'a mut TcpStream,
     answering: &'a Answering,
     input: BytesMut,
+    /// Empty: room for the headers of the next request.
+    headers: HeaderMap,
     output: Vec<u8>,
 }
 
@@ -86,7 +97,11 @@ impl Connection<'_> {
     }
 
     /// Answers a request, unless the client leaves before: its call ends with it.
-    async fn answer(&self, head: &Parts, body: RequestBody) -> Option<Response<Answer>> {
+    async fn answer(
+        &self,
+        head: &Parts,
+        body: RequestBody,
+    ) -> Option<(Response<Answer>, HeaderValue)> {
         let mut answering = pin!(self.answering.answer(head, body));
         poll_fn(|context| {
             if let Poll::Ready(response) = answering.as_mut().poll(context) {
@@ -107,11 +122,13 @@ impl Connection<'_> {
         matches!(peeked, Poll::Ready(Ok(0) | Err(_)))
     }
 
-    async fn write(&mut self, response: Response<Answer>) -> Option<()> {
+    async fn write(&mut self, response: Response<Answer>, id: &HeaderValue) -> Option<()> {
         let (head, mut body) = response.into_parts();
         let last = self.activity().is_finishing();
-        reply::head(&head, &body, last, &mut self.output);
-        while let Some(frame) = body.frame().await {
+        reply::head(&head, id, &body, last, &mut self.output);
+        while !body.is_end_stream()
+            && let Some(frame) = body.frame().await
+        {
             let Ok(data) = frame.ok()?.into_data() else { continue };
             self.output.extend_from_slice(&data);
             if self.output.len() >= WRITE {

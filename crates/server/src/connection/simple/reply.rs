@@ -8,11 +8,20 @@ use http::response::Parts;
 use http::{HeaderValue, header};
 use http_body::Body;
 
+use crate::serve::REQUEST_ID;
+
 /// The length of a date: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7).
 const DATE: usize = 29;
 
-/// Writes the head of an answer, after which the connection closes if it is the `last`.
-pub(super) fn head(head: &Parts, body: &impl Body, last: bool, output: &mut Vec<u8>) {
+/// Writes the head of the answer to a request of this id, after which the connection closes if it is the
+/// `last`.
+pub(super) fn head(
+    head: &Parts,
+    id: &HeaderValue,
+    body: &impl Body,
+    last: bool,
+    output: &mut Vec<u8>,
+) {
     output.extend_from_slice(b"HTTP/1.1 ");
     output.extend_from_slice(head.status.as_str().as_bytes());
     output.push(b' ');
@@ -22,9 +31,11 @@ pub(super) fn head(head: &Parts, body: &impl Body, last: bool, output: &mut Vec<
     for (name, value) in &head.headers {
         field(name.as_str(), value.as_bytes(), output);
     }
+    field(REQUEST_ID.as_str(), id.as_bytes(), output);
     // Handlers' answers are complete, so that their length is known.
-    let length = HeaderValue::from(body.size_hint().lower());
-    field(header::CONTENT_LENGTH.as_str(), length.as_bytes(), output);
+    let length = body.size_hint().lower();
+    // Writing to memory cannot fail.
+    let _ = write!(output, "{}: {length}\r\n", header::CONTENT_LENGTH);
     if last {
         field(header::CONNECTION.as_str(), b"close", output);
     }

@@ -14,11 +14,12 @@ use crate::serve::RequestBody;
 const HEADERS: usize = 32;
 
 /// The request that was read, if it is a simple one: a call over HTTP/1.1, read to its end and not
-/// beyond, that says nothing of the connection but to keep it.
-pub(super) fn simple(read: &Bytes) -> Option<(Parts, RequestBody)> {
-    let mut headers = [const { MaybeUninit::uninit() }; HEADERS];
+/// beyond, that says nothing of the connection but to keep it. Its headers are put into `headers`, which
+/// are empty.
+pub(super) fn simple(read: &Bytes, mut headers: HeaderMap) -> Option<(Parts, RequestBody)> {
+    let mut fields = [const { MaybeUninit::uninit() }; HEADERS];
     let mut head = httparse::Request::new(&mut []);
-    let parsed = head.parse_with_uninit_headers(read, &mut headers).ok()?;
+    let parsed = head.parse_with_uninit_headers(read, &mut fields).ok()?;
     let httparse::Status::Complete(length) = parsed else { return None };
     let (Some("POST"), Some(target), Some(1)) = (head.method, head.path, head.version) else {
         return None;
@@ -28,7 +29,7 @@ pub(super) fn simple(read: &Bytes) -> Option<(Parts, RequestBody)> {
         return None;
     }
     let body = read.slice(length..);
-    let headers = fields(read, head.headers, body.len())?;
+    collect(read, head.headers, body.len(), &mut headers)?;
     let uri = Uri::from_maybe_shared(read.slice_ref(target.as_bytes())).ok()?;
     Hot::of(&Method::POST, uri.path())?;
     let (mut head, ()) = Request::new(()).into_parts();
@@ -38,12 +39,16 @@ pub(super) fn simple(read: &Bytes) -> Option<(Parts, RequestBody)> {
     Some((head, Either::Left(Full::new(body))))
 }
 
-/// The headers of a simple request whose body has so many bytes, without those that say how it came:
-/// they are dealt with here.
-fn fields(read: &Bytes, parsed: &[httparse::Header<'_>], body: usize) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::with_capacity(parsed.len());
+/// Collects the headers of a simple request whose body has so many bytes, without those that say how it
+/// came: they are dealt with here.
+fn collect(
+    read: &Bytes,
+    fields: &[httparse::Header<'_>],
+    body: usize,
+    headers: &mut HeaderMap,
+) -> Option<()> {
     let mut has_length = false;
-    for field in parsed {
+    for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         match name {
             header::CONNECTION if field.value.eq_ignore_ascii_case(b"keep-alive") => {}
@@ -61,7 +66,7 @@ fn fields(read: &Bytes, parsed: &[httparse::Header<'_>], body: usize) -> Option<
             }
         }
     }
-    has_length.then_some(headers)
+    has_length.then_some(())
 }
 
 /// Whether a `Content-Length` is this, written in digits only.
@@ -78,7 +83,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Option<(Parts, RequestBody)> {
-        simple(&Bytes::copy_from_slice(text.as_bytes()))
+        simple(&Bytes::copy_from_slice(text.as_bytes()), HeaderMap::new())
     }
 
     #[tokio::test]
