@@ -18,8 +18,11 @@ const OTHER: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 const JSON: &str = "Content-Type: application/json\r\n";
 
+/// A foreign origin whose pages may use the server.
+const ORIGIN: &str = "https://console.example.org";
+
 async fn server() -> Server {
-    let server = Server::start().await;
+    let server = Server::with(|setup| setup.server.origins = vec![ORIGIN.to_owned()]).await;
     server.put("/v1/modules/utils").wat(DOUBLE).await.created();
     server.put("/v1/modules/unruly").wat(UNRULY).await.created();
     server.put("/v1/modules/memory").wat(MEMORY).await.created();
@@ -73,6 +76,7 @@ async fn the_same_is_answered() {
         post("/v1/call", "Content-Type: text/plain\r\n", &inline),
         post("/v1/call", "Content-Encoding: gzip\r\n", &inline),
         post(double, "Origin: https://example.org\r\n", "{}"),
+        post(double, &format!("{JSON}Origin: {ORIGIN}\r\n"), r#"{"params":[2]}"#),
         post(double, "Host: localhost\r\n", "{}"),
         post(double, "", ""),
         post("/v1/modules/%75tils/functions/double", JSON, r#"{"params":["3"]}"#),
@@ -134,6 +138,31 @@ async fn a_connection_can_go_from_simple_requests_to_others() {
 }
 
 #[tokio::test]
+async fn what_comes_while_a_call_runs_is_answered_after_it() {
+    let server = server().await;
+    let mut connection = server.connect().await;
+    let limits = r#"{"limits":{"timeout_ms":300}}"#;
+    connection.send(post("/v1/modules/unruly/functions/loop", JSON, limits)).await;
+    until_running(&server, 1).await;
+    connection.send(call("[4]")).await;
+    connection.response().await.problem(422, "timeout");
+    connection.response().await.ok(json!({ "results": [8] }));
+}
+
+#[tokio::test]
+async fn a_connection_with_requests_does_not_become_http2() {
+    let server = server().await;
+    let mut connection = server.connect().await;
+    connection.send(call("[1]")).await;
+    connection.response().await.ok(json!({ "results": [2] }));
+    connection.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    if let Some(response) = connection.next_response().await {
+        response.has_status(400);
+        assert!(connection.next_response().await.is_none());
+    }
+}
+
+#[tokio::test]
 async fn every_beginning_of_a_request_can_come_alone() {
     let server = server().await;
     let whole = call("[21]");
@@ -153,16 +182,16 @@ async fn a_client_that_leaves_ends_its_call() {
     let mut connection = server.connect().await;
     let limits = r#"{"limits":{"timeout_ms":60000}}"#;
     connection.send(post("/v1/modules/unruly/functions/loop", JSON, limits)).await;
-    let running = async |expected: &str| {
-        let line = format!("wasm_exec_running_calls {expected}\n");
-        eventually(&line, async || {
-            server.get("/metrics").await.text().contains(&line).then_some(())
-        })
-        .await;
-    };
-    running("1").await;
+    until_running(&server, 1).await;
     drop(connection);
-    running("0").await;
+    until_running(&server, 0).await;
+}
+
+/// Waits until so many calls run.
+async fn until_running(server: &Server, calls: usize) {
+    let line = format!("wasm_exec_running_calls {calls}\n");
+    eventually(&line, async || server.get("/metrics").await.text().contains(&line).then_some(()))
+        .await;
 }
 
 #[tokio::test]
@@ -174,10 +203,7 @@ async fn a_connection_with_simple_requests_is_closed_when_the_server_ends() {
     let mut busy = server.connect().await;
     let limits = r#"{"limits":{"timeout_ms":500}}"#;
     busy.send(post("/v1/modules/unruly/functions/loop", JSON, limits)).await;
-    eventually("the call runs", async || {
-        server.get("/metrics").await.text().contains("wasm_exec_running_calls 1\n").then_some(())
-    })
-    .await;
+    until_running(&server, 1).await;
     server.shut_down();
     assert!(idle.next_response().await.is_none());
     let response = busy.response().await.has_header("connection", "close");

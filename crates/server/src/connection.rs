@@ -84,9 +84,12 @@ pub(crate) async fn serve(
 }
 
 async fn serve_plain(mut stream: TcpStream, answering: Answering) {
-    let Some(read) = simple::serve(&mut stream, &answering).await else { return };
-    let protocol = if could_be_http2(&read) { Protocol::Detect } else { Protocol::Http1 };
-    let stream = Watched::new(stream, Arc::clone(&answering.activity)).after(read);
+    let Some(rest) = simple::serve(&mut stream, &answering).await else { return };
+    let protocol = match rest.is_first && could_be_http2(&rest.read) {
+        true => Protocol::Detect,
+        false => Protocol::Http1,
+    };
+    let stream = Watched::new(stream, Arc::clone(&answering.activity)).after(rest.read);
     // Boxed, so that connections with simple requests have no room for its state.
     let serving: BoxFuture<'_, ()> = Box::pin(serve_http(stream, protocol, answering));
     serving.await;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use tower::ServiceExt;
@@ -150,7 +150,7 @@ impl Service {
             let problem = Problem::new(Code::Internal, "internal error");
             Answered::refused(Route::Other, problem)
         });
-        let response = self.hold(head.version, response);
+        let response = self.hold(head, route, response);
         let took = started.elapsed();
         let code = response.extensions().get::<Code>().map(|code| code.as_str());
         self.app.metrics.answered(route, code, took);
@@ -159,12 +159,17 @@ impl Service {
     }
 
     /// Takes room for an answer, or answers that there is none.
-    fn hold(&self, version: Version, response: Response<Content>) -> Response<Answer> {
+    fn hold(&self, asked: &Parts, route: Route, response: Response<Content>) -> Response<Answer> {
         let (mut head, content) = response.into_parts();
         let room = head.extensions.remove::<Room>();
-        match self.app.answers.hold(version, content, room) {
+        match self.app.answers.hold(asked.version, content, room) {
             Ok(answer) => Response::from_parts(head, answer),
-            Err(problem) => problem.into_reply().map(|body| Either::Left(body).into()),
+            Err(problem) => {
+                let mut refused = Answered::refused(route, problem).response;
+                let origin = self.app.access.check(&asked.uri, &asked.headers);
+                allow(origin.unwrap_or_default(), &mut refused);
+                refused.map(Answer::from)
+            }
         }
     }
 

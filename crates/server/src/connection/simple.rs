@@ -9,6 +9,7 @@
 mod reply;
 mod request;
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -32,9 +33,16 @@ const READ: usize = 8 << 10;
 /// How much of an answer is written at a time, at least, in bytes.
 const WRITE: usize = 64 << 10;
 
-/// Answers a connection's requests for as long as they are simple. What was read of one that is not is
-/// returned; `None` means that the connection has ended.
-pub(super) async fn serve(stream: &mut TcpStream, answering: &Answering) -> Option<Bytes> {
+/// What is left to others of a connection.
+pub(super) struct Rest {
+    /// What was read of a request that is not simple.
+    pub(super) read: Bytes,
+    /// Whether the connection begins with it.
+    pub(super) is_first: bool,
+}
+
+/// Answers a connection's requests for as long as they are simple. `None` means that it has ended.
+pub(super) async fn serve(stream: &mut TcpStream, answering: &Answering) -> Option<Rest> {
     let mut connection = Connection {
         stream,
         answering,
@@ -42,16 +50,20 @@ pub(super) async fn serve(stream: &mut TcpStream, answering: &Answering) -> Opti
         headers: HeaderMap::new(),
         output: Vec::new(),
     };
+    let mut is_first = true;
     loop {
         let read = connection.read().await?;
         let headers = std::mem::take(&mut connection.headers);
-        let Some((mut head, body)) = request::simple(&read, headers) else { return Some(read) };
+        let Some((mut head, body)) = request::simple(&read, headers) else {
+            return Some(Rest { read, is_first });
+        };
         let (response, id) = connection.answer(&head, body).await?;
         // What is read next takes the place of both.
         head.headers.clear();
         connection.headers = head.headers;
         drop(read);
         connection.write(response, &id).await?;
+        is_first = false;
     }
 }
 
@@ -123,9 +135,14 @@ impl Connection<'_> {
     }
 
     async fn write(&mut self, response: Response<Answer>, id: &HeaderValue) -> Option<()> {
+        if self.is_another() {
+            let_others_go_first().await;
+        }
         let (head, mut body) = response.into_parts();
-        let last = self.activity().is_finishing();
-        reply::head(&head, id, &body, last, &mut self.output);
+        // Handlers' answers are complete, so that their length is known; others end with the connection.
+        let length = body.size_hint().exact();
+        let last = length.is_none() || self.activity().is_finishing();
+        reply::head(&head, id, length, last, &mut self.output);
         while !body.is_end_stream()
             && let Some(frame) = body.frame().await
         {
@@ -135,11 +152,20 @@ impl Connection<'_> {
                 self.flush().await?;
             }
         }
-        let_others_go_first().await;
         self.flush().await?;
         // No connection keeps what only a large answer needs.
         self.output.shrink_to(READ);
         (!last).then_some(())
+    }
+
+    /// Whether the last answer that was made on this thread was another connection's: with one that is
+    /// served alone, there is nobody to wait for, and waiting would wake other threads.
+    fn is_another(&self) -> bool {
+        thread_local! {
+            static LAST: Cell<usize> = const { Cell::new(0) };
+        }
+        let this = std::ptr::from_ref(self.activity()).addr();
+        LAST.replace(this) != this
     }
 
     async fn flush(&mut self) -> Option<()> {
@@ -152,6 +178,7 @@ impl Connection<'_> {
     fn poll_write(&self, written: &mut usize, context: &mut Context<'_>) -> Poll<Option<()>> {
         while *written < self.output.len() {
             match self.stream.try_write(&self.output[*written..]) {
+                Ok(0) => return Poll::Ready(None),
                 Ok(bytes) => {
                     self.activity().wrote();
                     *written += bytes;

@@ -6,19 +6,18 @@ use std::time::{Duration, SystemTime};
 
 use http::response::Parts;
 use http::{HeaderValue, header};
-use http_body::Body;
 
 use crate::serve::REQUEST_ID;
 
 /// The length of a date: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7).
 const DATE: usize = 29;
 
-/// Writes the head of the answer to a request of this id, after which the connection closes if it is the
-/// `last`.
+/// Writes the head of the answer to a request of this id, whose content has this length if it is known.
+/// After the `last` one the connection closes.
 pub(super) fn head(
     head: &Parts,
     id: &HeaderValue,
-    body: &impl Body,
+    length: Option<u64>,
     last: bool,
     output: &mut Vec<u8>,
 ) {
@@ -32,10 +31,10 @@ pub(super) fn head(
         field(name.as_str(), value.as_bytes(), output);
     }
     field(REQUEST_ID.as_str(), id.as_bytes(), output);
-    // Handlers' answers are complete, so that their length is known.
-    let length = body.size_hint().lower();
-    // Writing to memory cannot fail.
-    let _ = write!(output, "{}: {length}\r\n", header::CONTENT_LENGTH);
+    if let Some(length) = length {
+        // Writing to memory cannot fail.
+        let _ = write!(output, "{}: {length}\r\n", header::CONTENT_LENGTH);
+    }
     if last {
         field(header::CONNECTION.as_str(), b"close", output);
     }
