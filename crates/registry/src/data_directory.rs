@@ -20,7 +20,12 @@ const UNTIL_GONE: Duration = Duration::from_secs(1);
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(20);
 
 /// The version of the layout, as the `format` file says it.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
+
+/// Versions before it that are read as well, and become [`FORMAT`] when they are opened, since what is
+/// written from then on is nothing that they know. In `1` all blobs are whole, in `2` large ones are in
+/// parts.
+const FORMER_FORMATS: [&str; 1] = ["1"];
 
 /// More than this of a `lock` or `format` file is not read: they hold a number.
 const MAX_NUMBER_BYTES: u64 = 64;
@@ -185,6 +190,9 @@ fn check_format(directory: &Path) -> Result<(), DataDirectoryError> {
     };
     if found == FORMAT {
         return Ok(());
+    }
+    if FORMER_FORMATS.contains(&&*found) {
+        return write_format(&path).map_err(failed("write", &path));
     }
     Err(DataDirectoryError::UnknownFormat { path: directory.to_owned(), found })
 }

@@ -14,7 +14,7 @@ fn makes_what_is_missing_and_says_where_things_are() {
     assert_eq!(directory.path(), path);
     assert_eq!(directory.registry_path(), path.join("registry.redb"));
     assert_eq!(directory.artifacts_path(), path.join("artifacts"));
-    assert_eq!(fs::read_to_string(path.join("format")).unwrap(), "1\n");
+    assert_eq!(fs::read_to_string(path.join("format")).unwrap(), "2\n");
     let pid = fs::read_to_string(path.join("lock")).unwrap();
     assert_eq!(pid, format!("{}\n", std::process::id()));
 }
@@ -68,8 +68,17 @@ fn a_stale_lock_file_is_no_lock() {
 }
 
 #[test]
+fn a_former_format_becomes_this_one() {
+    let root = tempfile::tempdir().unwrap();
+    let format = root.path().join("format");
+    fs::write(&format, "1\n").unwrap();
+    drop(DataDirectory::open(root.path()).unwrap());
+    assert_eq!(fs::read_to_string(format).unwrap(), "2\n");
+}
+
+#[test]
 fn refuses_formats_it_does_not_know() {
-    for format in ["2\n", "", "one", "1 \n2"] {
+    for format in ["3\n", "", "one", "1 \n2"] {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("format"), format).unwrap();
         let error = DataDirectory::open(root.path()).unwrap_err();
