@@ -111,6 +111,7 @@ pub(crate) fn execute(options: Options, matches: &ArgMatches) -> Result<(), Serv
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(settings.process.workers.get())
         .thread_name("serve")
+        .thread_stack_size(settings.engine().thread_stack())
         .enable_all()
         .build()
         .map_err(ServeError::Runtime)?;

@@ -320,7 +320,10 @@ impl Settings {
     /// store in memory are not covered, nor is the program itself.
     pub(crate) fn memory(&self) -> Vec<(&'static str, u64)> {
         let (server, limits) = (self.server(Vec::new(), None, None), self.limits());
-        let mut parts = self.engine().memory(limits.sessions.sessions).to_vec();
+        let engine = self.engine();
+        let mut parts = engine.memory(limits.sessions.sessions).to_vec();
+        let stacks = self.process.workers.get().saturating_mul(engine.thread_stack());
+        parts.push(("stacks of the threads that serve", stacks as u64));
         parts.extend(limits.memory(server.request_bytes));
         parts.extend(server.memory());
         parts.push(("the cache of the store", self.storage.cache_bytes as u64));

@@ -9,11 +9,12 @@ use wasmtime::{Extern, Instance, Store, Val};
 use crate::access::{Access, AccessError, InvalidAccess, MemoryReads, ReadRoom};
 use crate::admission::Full;
 use crate::config::CallLimits;
+use crate::entry::{Entry, OnCallersStack, OnOwnStack, at_once};
 use crate::failure;
 use crate::limiter::{GuestMemory, Limiter};
 use crate::outcome::{Failure, Outcome, Usage};
 use crate::program::{Function, Instantiate, Program};
-use crate::store::{self, State};
+use crate::store::State;
 use crate::value::{self, Value};
 
 /// Parameters and results that fit without an allocation of their own.
@@ -105,19 +106,34 @@ impl Call {
     }
 
     /// Runs the call to its end. The future yields at the end of each slice.
-    pub(crate) async fn run(&mut self, engine: &wasmtime::Engine, started: Instant) -> Ran {
-        match self.store(engine, started) {
+    pub(crate) async fn run(&mut self, engine: &wasmtime::Engine) -> Ran {
+        match self.store::<OnOwnStack>(engine) {
             Ok(mut store) => {
-                let outcome = self.run_in(&mut store).await;
+                let outcome = self.run_in::<OnOwnStack>(&mut store).await;
                 Ran { outcome, interrupted: store.data().interrupted() }
             }
             Err(error) => Ran { outcome: Err(error), interrupted: false },
         }
     }
 
-    async fn run_in(&mut self, store: &mut Store<State>) -> Result<Outcome, CallError> {
+    /// Runs the call to its end on the stack of the calling thread. `None` if it takes more than one
+    /// slice, or does something with memories besides, which may wait; it is to be [run](Self::run)
+    /// then, from its beginning.
+    pub(crate) fn run_here(
+        &mut self,
+        engine: &wasmtime::Engine,
+    ) -> Option<Result<Outcome, CallError>> {
+        let mut store = match self.store::<OnCallersStack>(engine) {
+            Ok(store) => store,
+            Err(error) => return Some(Err(error)),
+        };
+        let outcome = at_once(self.run_in::<OnCallersStack>(&mut store))?;
+        (!store.data().interrupted()).then_some(outcome)
+    }
+
+    async fn run_in<E: Entry>(&mut self, store: &mut Store<State>) -> Result<Outcome, CallError> {
         let mut instances = Instances::new();
-        let result = self.guest(store, &mut instances).await;
+        let result = self.guest::<E>(store, &mut instances).await;
         let memory = match self.access {
             None => None,
             Some(_) => {
@@ -160,32 +176,28 @@ impl Call {
         access.end(store, self.program.reach(instances), results, room).await
     }
 
-    fn store(
-        &self,
-        engine: &wasmtime::Engine,
-        started: Instant,
-    ) -> Result<Store<State>, CallError> {
+    fn store<E: Entry>(&self, engine: &wasmtime::Engine) -> Result<Store<State>, CallError> {
         let (memory, guests) = (self.limits.memory_bytes, Arc::clone(&self.guests));
         let limiter = Limiter::new(memory, self.table_elements, guests, self.program.large);
-        let mut store = store::new(engine, State::new(limiter, started, self.limits.timeout));
+        let mut store = E::store(engine, State::new(limiter, Instant::now(), self.limits.timeout));
         if let Some(fuel) = self.limits.fuel {
             store.set_fuel(fuel).map_err(CallError::Engine)?;
         }
         Ok(store)
     }
 
-    async fn guest(
+    async fn guest<E: Entry>(
         &mut self,
         store: &mut Store<State>,
         instances: &mut Instances,
     ) -> wasmtime::Result<Vec<Value>> {
         if let Some(host) = &self.program.host {
             // Boxed, since it is rare and the future of a call is moved.
-            instances.push(Box::pin(host.pre.instantiate_async(&mut *store)).await?);
+            instances.push(Box::pin(E::instantiate(store, &host.pre)).await?);
         }
         for node in &self.program.nodes {
             let instance = match &node.instantiate {
-                Instantiate::Alone(pre) => pre.instantiate_async(&mut *store).await,
+                Instantiate::Alone(pre) => E::instantiate(store, pre).await,
                 Instantiate::Linked(sources) => {
                     let imports: Vec<Extern> = sources
                         .iter()
@@ -195,7 +207,7 @@ impl Call {
                                 .ok_or_else(|| wasmtime::format_err!("a linked export is missing"))
                         })
                         .collect::<wasmtime::Result<_>>()?;
-                    Instance::new_async(&mut *store, &node.module, &imports).await
+                    E::link(store, &node.module, &imports).await
                 }
             };
             instances.push(instance?);
@@ -209,7 +221,7 @@ impl Call {
             let reach = self.program.reach(instances);
             Box::pin(access.begin(&mut *store, reach, &mut self.params)).await?;
         }
-        function.call_async(&mut *store, &self.params, &mut self.results).await?;
+        E::call(store, function, &self.params, &mut self.results).await?;
         self.results.iter().map(|result| value::from_wasmtime(result, &mut *store)).collect()
     }
 

@@ -4,14 +4,15 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
 
 use crate::access::Access;
 use crate::admission::{Full, Patience, Place};
 use crate::call::{Call, CallError, Ran};
 use crate::config::CallLimits;
+use crate::entry::OnCallersStack;
 use crate::outcome::Outcome;
 use crate::pace::Pace;
+use crate::profile;
 use crate::program::{Function, Program};
 use crate::value::Value;
 use crate::{Engine, Running};
@@ -35,12 +36,16 @@ pub(crate) struct Asked<'a> {
 pub(crate) struct Needs {
     pub(crate) slots: u32,
     pub(crate) long: bool,
+    /// Whether it is as good as known to end within its first slice.
+    pub(crate) quick: bool,
 }
 
 impl Needs {
     pub(crate) fn of(program: &Program, function: &Function, access: Option<&Access>) -> Self {
         let large = program.large || access.is_some_and(Access::is_large);
-        Self { slots: program.slots, long: large || function.pace.is_long() }
+        let long = large || function.pace.is_long();
+        let quick = !long && access.is_none() && function.pace.is_quick();
+        Self { slots: program.slots, long, quick }
     }
 }
 
@@ -105,14 +110,18 @@ impl Engine {
             None => self.admit(running, needs, patience).await?,
         };
         let ticking = running.ticker.keep_ticking();
+        let here = needs.quick && self.has_stack();
+        if here && let Some(outcome) = call.run_here(&running.engine) {
+            return outcome;
+        }
         let engine = running.engine.clone();
-        let started = Instant::now();
         let mut run = Box::pin(async move {
-            let ran = call.run(&engine, started).await;
+            let ran = call.run(&engine).await;
             drop((ticking, places));
             ran
         });
-        if !needs.long
+        if !here
+            && !needs.long
             && let Some(ran) = poll_once(run.as_mut()).await
         {
             function.pace.was_short();
@@ -131,6 +140,11 @@ impl Engine {
             call.access(function, *access, &self.reads)?;
         }
         Ok(call)
+    }
+
+    /// Whether the calling thread's stack has room for a guest.
+    pub(crate) fn has_stack(&self) -> bool {
+        OnCallersStack::has_room(profile::stack(&self.config))
     }
 
     /// Runs to its end, in the background, a call that did not end within its first slice or was known
@@ -203,3 +217,6 @@ pub(crate) async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Op
     })
     .await
 }
+
+#[cfg(test)]
+mod tests;

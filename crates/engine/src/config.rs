@@ -8,6 +8,10 @@ use crate::access::READ_BYTES;
 use crate::door::ModuleLimits;
 use crate::profile;
 
+/// Stack for whoever polls a call and what it is polled by, in bytes: generous, since an unoptimised
+/// build takes several times what an optimised one does.
+const CALLERS_STACK: usize = 1280 << 10;
+
 /// Settings of an [`Engine`](crate::Engine), fixed for its life.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -90,6 +94,12 @@ impl Default for EngineConfig {
 }
 
 impl EngineConfig {
+    /// The stack that a thread should have which polls calls, in bytes: calls of functions that are
+    /// always short run on it, if there is room.
+    pub fn thread_stack(&self) -> usize {
+        profile::stack(self) + CALLERS_STACK
+    }
+
     /// What the engine may have in memory at most, in bytes, by what it is for. `sessions` is how many
     /// there may be.
     ///
@@ -99,7 +109,7 @@ impl EngineConfig {
         [
             ("memories and tables of guests", self.guest_memory as u64),
             ("stacks, and what is kept of memories between calls", 2 * profile::kept_bytes(self)),
-            ("stacks of sessions", sessions as u64 * profile::session_stack(self)),
+            ("stacks of sessions", sessions as u64 * profile::stack(self) as u64),
             ("bytes on their way out of memories", 2 * READ_BYTES),
             ("compiling", compilations.saturating_mul(self.compile_memory_bytes)),
         ]

@@ -36,6 +36,7 @@ mod compiler;
 mod config;
 mod describe;
 mod door;
+mod entry;
 mod failure;
 mod limiter;
 mod module;

@@ -1,10 +1,10 @@
 //! One budget of memory and table elements for everything that lives in a store.
 
+mod growing;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
-
-use wasmtime::ResourceLimiterAsync;
+use std::time::Duration;
 
 /// A store that holds more memory than this is run and dropped by background threads: touching,
 /// copying and unmapping that much takes longer than a short call may wait.
@@ -133,6 +133,8 @@ pub(crate) struct Limiter {
     /// Whether the call runs in the background already, so growing past [`LARGE_MEMORY`] need not
     /// yield first.
     background: bool,
+    /// Whether a growth was refused because it is to happen in the background.
+    interrupted: bool,
     /// How long the call waited to be taken there.
     paused: Duration,
 }
@@ -197,6 +199,7 @@ impl Limiter {
             overhead: 0,
             exhausted: false,
             background,
+            interrupted: false,
             paused: Duration::ZERO,
         }
     }
@@ -316,6 +319,11 @@ impl Limiter {
         self.exhausted
     }
 
+    /// Whether a growth was refused because it is to happen in the background.
+    pub(crate) fn interrupted(&self) -> bool {
+        self.interrupted
+    }
+
     /// How long the call waited to go on in the background because of its memory.
     pub(crate) fn paused(&self) -> Duration {
         self.paused
@@ -338,50 +346,36 @@ impl Drop for Limiter {
     }
 }
 
-#[async_trait::async_trait]
-impl ResourceLimiterAsync for Limiter {
-    async fn memory_growing(
+impl Limiter {
+    /// Grants a memory's growth, or not. An error ends the call.
+    fn grow_memory(
         &mut self,
         current: usize,
         desired: usize,
         maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
+    ) -> Result<bool, Exhausted> {
         let (before, host) = (self.held(), self.held_by_host());
         let granted = self.memory.grow_beside(host, current, desired, maximum);
         self.share_since(before)?;
-        if granted && !self.background && self.memory.used > LARGE_MEMORY {
-            self.background = true;
-            let began = Instant::now();
-            tokio::task::yield_now().await;
-            self.paused = began.elapsed();
-        }
         Ok(granted)
     }
 
-    async fn table_growing(
+    /// The same for a table.
+    fn grow_table(
         &mut self,
         current: usize,
         desired: usize,
         maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
+    ) -> Result<bool, Exhausted> {
         let before = self.held();
         let granted = self.table.grow(current, desired, maximum);
         self.share_since(before)?;
         Ok(granted)
     }
 
-    // How many there are is bounded before they are made: by the pool's slots, and by sessions.
-
-    fn instances(&self) -> usize {
-        usize::MAX
-    }
-
-    fn tables(&self) -> usize {
-        usize::MAX
-    }
-
-    fn memories(&self) -> usize {
-        usize::MAX
+    /// Whether what was just granted is to be touched in the background, where the call is not yet.
+    fn belongs_in_background(&self) -> bool {
+        !self.background && self.memory.used > LARGE_MEMORY
     }
 }
 
@@ -410,8 +404,8 @@ mod tests {
         assert!(budget.refused);
     }
 
-    #[tokio::test]
-    async fn all_guests_share_what_there_is() {
+    #[test]
+    fn all_guests_share_what_there_is() {
         let guests = Arc::new(GuestMemory {
             used: AtomicUsize::new(0),
             limit: 80,
@@ -420,33 +414,31 @@ mod tests {
         });
         let limiter = || Limiter::new(80, 0, Arc::clone(&guests), true);
         let (mut one, mut two) = (limiter(), limiter());
-        assert!(one.memory_growing(0, 60, None).await.unwrap());
-        assert!(two.memory_growing(0, 40, None).await.unwrap());
+        assert!(one.grow_memory(0, 60, None).unwrap());
+        assert!(two.grow_memory(0, 40, None).unwrap());
         assert_eq!(guests.used.load(Ordering::Relaxed), 80, "both have ten without asking");
-        let error = two.memory_growing(40, 41, None).await.unwrap_err();
-        assert!(error.is::<Exhausted>());
+        assert!(two.grow_memory(40, 41, None).is_err());
         drop(one);
-        assert!(two.memory_growing(40, 80, None).await.unwrap());
-        assert!(!two.memory_growing(80, 81, None).await.unwrap(), "its own limit only says no");
+        assert!(two.grow_memory(40, 80, None).unwrap());
+        assert!(!two.grow_memory(80, 81, None).unwrap(), "its own limit only says no");
         drop(two);
         assert_eq!(guests.used.load(Ordering::Relaxed), 0);
     }
 
-    #[tokio::test]
-    async fn tables_share_it_too_and_what_was_never_made_is_given_back() {
+    #[test]
+    fn tables_share_it_too_and_what_was_never_made_is_given_back() {
         let guests = Arc::new(GuestMemory::of(100 * ELEMENT_BYTES));
         let used = || guests.used.load(Ordering::Relaxed);
         let mut one = Limiter::new(1000, 1000, Arc::clone(&guests), true);
-        assert!(one.table_growing(0, 60, None).await.unwrap());
-        assert!(one.memory_growing(0, 80, None).await.unwrap());
+        assert!(one.grow_table(0, 60, None).unwrap());
+        assert!(one.grow_memory(0, 80, None).unwrap());
         assert_eq!(used(), 60 * ELEMENT_BYTES + 80);
         let held = one.held();
-        assert!(one.memory_growing(0, 160, None).await.unwrap());
-        let error = one.table_growing(60, 100, None).await.unwrap_err();
-        assert!(error.is::<Exhausted>() && one.exhausted());
+        assert!(one.grow_memory(0, 160, None).unwrap());
+        assert!(one.grow_table(60, 100, None).is_err() && one.exhausted());
         one.restore(held);
         assert_eq!((used(), one.memory()), (60 * ELEMENT_BYTES + 80, 80));
-        assert!(one.table_growing(60, 90, None).await.unwrap());
+        assert!(one.grow_table(60, 90, None).unwrap());
         drop(one);
         assert_eq!(used(), 0);
     }

@@ -11,11 +11,17 @@ const CONVINCING: u8 = 3;
 /// to do, the first slices of what it can only refuse would be all that it does.
 const DOUBTED: u8 = 8;
 
+/// So many calls in a row have to be short before the next is as good as known to be. If it is not,
+/// what it has done is done again: a slice for so many calls at most.
+const QUICK: u8 = 16;
+
 /// How a function's last calls went.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     long: AtomicU8,
     since_doubt: AtomicU8,
+    /// How many were short since the last that was long, up to [`QUICK`].
+    short: AtomicU8,
 }
 
 impl Pace {
@@ -28,20 +34,33 @@ impl Pace {
         self.since_doubt.fetch_update(Ordering::Relaxed, Ordering::Relaxed, doubt).is_err()
     }
 
+    /// Whether the next call will as good as certainly end within its first slice.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.short.load(Ordering::Relaxed) == QUICK
+    }
+
     pub(crate) fn was_short(&self) {
-        // Mostly it is so already, and a store would take the line from other cores.
+        // Mostly these are so already, and a store would take the line from other cores.
         if self.long.load(Ordering::Relaxed) != 0 {
             let less = |count: u8| count.checked_sub(1);
             let _ = self.long.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         }
+        if self.short.load(Ordering::Relaxed) != QUICK {
+            let _ = self.short.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more(QUICK));
+        }
     }
 
     pub(crate) fn was_long(&self) {
+        self.short.store(0, Ordering::Relaxed);
         // It is enough if they are at the most already.
-        let more = |most| move |count: u8| (count < most).then_some(count + 1);
         let _ = self.long.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more(CONVINCING));
         let _ = self.since_doubt.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more(DOUBTED));
     }
+}
+
+/// One more, up to the most.
+fn more(most: u8) -> impl Fn(u8) -> Option<u8> {
+    move |count| (count < most).then_some(count + 1)
 }
 
 #[cfg(test)]
@@ -76,5 +95,21 @@ mod tests {
         }
         let doubted = (0..100).filter(|_| !pace.is_long()).count();
         assert_eq!(doubted, 1);
+    }
+
+    #[test]
+    fn many_short_calls_make_a_quick_function_and_a_long_one_ends_it() {
+        let pace = Pace::default();
+        for _ in 0..2 {
+            for _ in 0..QUICK {
+                assert!(!pace.is_quick());
+                pace.was_short();
+            }
+            assert!(pace.is_quick());
+            pace.was_short();
+            assert!(pace.is_quick());
+            pace.was_long();
+        }
+        assert!(!pace.is_quick());
     }
 }

@@ -44,7 +44,7 @@ pub(crate) fn base_config(config: &EngineConfig, profile: Profile) -> Config {
         // A guest's loop must end, whoever wrote it.
         .epoch_interruption(true)
         .max_wasm_stack(config.stack_bytes)
-        .async_stack_size(config.stack_bytes + HOST_STACK)
+        .async_stack_size(stack(config))
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(Trap::MAX_FRAMES))
         // Shared memory needs threads that wait for each other; calls here are isolated.
         .wasm_threads(false)
@@ -99,14 +99,14 @@ fn pool(config: &EngineConfig) -> PoolingAllocationConfig {
 /// What the pool of one profile may keep between calls at most, in bytes: the stacks, which are not given
 /// back, and of each slot for a memory and for a table what is reset by copying.
 pub(crate) fn kept_bytes(config: &EngineConfig) -> u64 {
-    let stacks = config.concurrent_calls as u64 * (config.stack_bytes + HOST_STACK) as u64;
+    let stacks = config.concurrent_calls as u64 * stack(config) as u64;
     let slots = 2 * u64::from(pool_slots(config)) * KEEP_RESIDENT as u64;
     stacks.saturating_add(slots)
 }
 
-/// The stack that a session keeps between calls, in bytes.
-pub(crate) fn session_stack(config: &EngineConfig) -> u64 {
-    (config.stack_bytes + HOST_STACK) as u64
+/// The stack that a call has, in bytes: a session keeps it between calls.
+pub(crate) fn stack(config: &EngineConfig) -> usize {
+    config.stack_bytes + HOST_STACK
 }
 
 /// How many slots of the pool each call has without asking, and how many are left for calls that take

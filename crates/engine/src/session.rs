@@ -291,7 +291,7 @@ impl Session {
         };
         let running = engine.running(Profile::Session)?;
         // Those that run in the background from the start wait for a place there first.
-        let needs = Needs { slots: 0, long: large };
+        let needs = Needs { slots: 0, long: large, quick: false };
         let places = match engine.try_admit(running, needs) {
             Some(places) => places,
             None => {

@@ -62,6 +62,11 @@ struct Pause {
 #[error("the call's time is up")]
 pub(crate) struct TimeIsUp;
 
+/// The call takes longer than the one slice that it may have. Never seen by anybody: it is begun again.
+#[derive(Debug, thiserror::Error)]
+#[error("the call takes longer than a slice")]
+struct SliceIsOver;
+
 /// The session is over. Raised and found like [`TimeIsUp`].
 #[derive(Debug, thiserror::Error)]
 #[error("the session is over")]
@@ -119,7 +124,7 @@ impl State {
 
     /// Whether a slice of the call has ended before the call.
     pub(crate) fn interrupted(&self) -> bool {
-        self.interrupted
+        self.interrupted || self.limiter.interrupted()
     }
 
     /// Whether the call was ended because its time was up.
@@ -132,6 +137,16 @@ impl State {
         let pause = self.pause.as_ref().and_then(|pause| Some(*pause.ended.get()? - pause.began));
         let paused = self.limiter.paused() + pause.unwrap_or_default();
         self.started.elapsed().saturating_sub(paused)
+    }
+
+    /// Ends the only slice of a call.
+    fn end_only_slice(&mut self) -> wasmtime::Error {
+        if self.elapsed() >= self.timeout {
+            self.timed_out = true;
+            return TimeIsUp.into();
+        }
+        self.interrupted = true;
+        SliceIsOver.into()
     }
 
     /// Ends a slice, unless the call's time is up.
@@ -172,5 +187,14 @@ pub(crate) fn new(engine: &wasmtime::Engine, state: State) -> Store<State> {
     store.limiter_async(|state| &mut state.limiter);
     store.set_epoch_deadline(FIRST_SLICE_TICKS);
     store.epoch_deadline_callback(|mut store| store.data_mut().end_slice());
+    store
+}
+
+/// The same for a guest that cannot be left in the middle: it is ended with its first slice.
+pub(crate) fn of_one_slice(engine: &wasmtime::Engine, state: State) -> Store<State> {
+    let mut store = Store::new(engine, state);
+    store.limiter(|state| &mut state.limiter);
+    store.set_epoch_deadline(FIRST_SLICE_TICKS);
+    store.epoch_deadline_callback(|mut store| Err(store.data_mut().end_only_slice()));
     store
 }

@@ -1,7 +1,6 @@
 //! Calls that follow each other, and what they share so that each costs less.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::access::Access;
 use crate::admission::{Patience, Place};
@@ -77,14 +76,17 @@ impl Engine {
             None => self.begin(turn, running, program.profile).await?,
         };
         let mut call = self.prepare(asked)?;
+        let here = needs.quick && self.has_stack();
+        if here && let Some(outcome) = call.run_here(&running.engine) {
+            return outcome;
+        }
         let engine = running.engine.clone();
-        let started = Instant::now();
         let mut run = Box::pin(async move {
-            let ran = call.run(&engine, started).await;
+            let ran = call.run(&engine).await;
             drop(held);
             ran
         });
-        if let Some(ran) = poll_once(run.as_mut()).await {
+        if !here && let Some(ran) = poll_once(run.as_mut()).await {
             function.pace.was_short();
             return ran.outcome;
         }
