@@ -13,6 +13,7 @@ use crate::guests::{self, DOUBLE, LOOP, MEM17};
 use crate::load::{Load, lines_per_second, requests_per_second};
 use crate::report::{mebibytes, median, milliseconds, percentile, row};
 use crate::target::Target;
+use crate::targets;
 
 /// How many connections are kept busy.
 const CONNECTIONS: usize = 32;
@@ -186,8 +187,10 @@ pub(crate) fn idle(options: &Options) {
     let mut client = Client::connect(&server.url);
     guests::register(&mut client, "double", DOUBLE);
     drop(server);
+    targets::forget_program();
     let server = Target::on(directory.path());
-    row(NAME, &mebibytes(server.resident()), "≤ 20 MiB");
+    let (all, own) = (mebibytes(server.resident()), mebibytes(server.anonymous()));
+    row(NAME, &format!("{all}, of which {own} are not of its file"), "≤ 20 MiB");
 }
 
 /// Starting with many registered modules, and calling one.
