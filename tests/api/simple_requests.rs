@@ -13,6 +13,12 @@ use crate::support::server::Server;
 /// A module with a memory of four pages, of which much can be read.
 const MEMORY: &str = r#"(module (memory (export "memory") 4) (func (export "nothing")))"#;
 
+/// A module whose memory is more than the kernel takes of an answer that nobody reads.
+const LARGE_MEMORY: &str = r#"(module (memory (export "memory") 256) (func (export "nothing")))"#;
+
+/// How much of it is read, which is 14 MiB in base64.
+const LARGE_READ: usize = (11 << 20) - (1 << 19);
+
 /// What no connection's first request may be, so that those after it are not taken for simple.
 const OTHER: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -26,6 +32,7 @@ async fn server() -> Server {
     server.put("/v1/modules/utils").wat(DOUBLE).await.created();
     server.put("/v1/modules/unruly").wat(UNRULY).await.created();
     server.put("/v1/modules/memory").wat(MEMORY).await.created();
+    server.put("/v1/modules/large").wat(LARGE_MEMORY).await.created();
     server
 }
 
@@ -209,5 +216,60 @@ async fn a_connection_with_simple_requests_is_closed_when_the_server_ends() {
     let response = busy.response().await.has_header("connection", "close");
     response.problem(422, "timeout");
     assert!(busy.next_response().await.is_none());
+    server.ended().await;
+}
+
+/// Asks for a large answer, and waits until as much of it is sent as is taken.
+async fn with_answer_not_taken(server: &Server) -> Connection {
+    let mut connection = server.connect().await;
+    let body = json!({
+        "memory": { "read": [{ "offset": 0, "length": LARGE_READ }] },
+        "limits": { "output_bytes": 16 << 20 },
+    });
+    let large = post("/v1/modules/large/functions/nothing", JSON, &body.to_string());
+    connection.send(large).await;
+    eventually("the answer waits", async || (answer_bytes(server).await > 0).then_some(())).await;
+    connection
+}
+
+async fn answer_bytes(server: &Server) -> usize {
+    let metrics = server.get("/metrics").await;
+    let line = metrics.text().lines().find_map(|line| line.strip_prefix("wasm_exec_answer_bytes "));
+    line.unwrap().parse().unwrap()
+}
+
+async fn take_large_answer(connection: &mut Connection) {
+    let answer = connection.response().await.has_status(200).value();
+    let read = &answer["memory"]["read"][0]["base64"];
+    let read = read.as_str().unwrap();
+    assert_eq!(read.len(), LARGE_READ.div_ceil(3) * 4);
+    assert!(read.bytes().all(|digit| digit == b'A'));
+}
+
+#[tokio::test]
+async fn a_large_answer_waits_until_it_is_taken_and_nobody_for_it() {
+    let server = server().await;
+    let mut slow = with_answer_not_taken(&server).await;
+    let mut other = server.connect().await;
+    for number in 0..100 {
+        other.send(call(&format!("[{number}]"))).await;
+        other.response().await.ok(json!({ "results": [2 * number] }));
+    }
+    take_large_answer(&mut slow).await;
+    slow.send(call("[1]")).await;
+    slow.response().await.ok(json!({ "results": [2] }));
+    assert_eq!(answer_bytes(&server).await, 0);
+
+    drop(with_answer_not_taken(&server).await);
+    eventually("its room is free", async || (answer_bytes(&server).await == 0).then_some(())).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_being_taken_when_the_server_ends_is_taken() {
+    let mut server = server().await;
+    let mut slow = with_answer_not_taken(&server).await;
+    server.shut_down();
+    take_large_answer(&mut slow).await;
+    assert!(slow.next_response().await.is_none());
     server.ended().await;
 }
