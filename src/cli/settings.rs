@@ -151,6 +151,9 @@ pub(crate) enum SettingsError {
     /// Fuel is counted in numbers that JSON can carry.
     #[error("fuel-maximum is {0}; it can be 1 to {most}", most = calls::MOST_FUEL)]
     FuelMaximum(u64),
+    /// Every call, and every thread that serves, has such a stack.
+    #[error("stack-bytes is {0}; it can be {most} at most", most = calls::MOST_STACK)]
+    StackBytes(Size),
     /// The log's filter cannot be read.
     #[error("log: {filter:?} is not a filter")]
     LogFilter {

@@ -192,6 +192,7 @@ fn settings_that_contradict_each_other_are_both_named() {
         ("--bodies-bytes 1MiB", "request-bytes (97MiB, default) is more than bodies-bytes"),
         ("--sessions 2 --sessions-per-client 3", "sessions-per-client (3, flag) is more than"),
         ("--fuel-maximum 9007199254740992", "error: fuel-maximum is 9007199254740992"),
+        ("--stack-bytes 65MiB", "error: stack-bytes is 65MiB; it can be 64MiB at most"),
         ("--log a=b=c", "error: log: \"a=b=c\" is not a filter: "),
     ] {
         Test::new(&format!("config {flags}")).status(1).stdout("").stderr_has(message).run();

@@ -106,8 +106,8 @@ impl Call {
     }
 
     /// Runs the call to its end. The future yields at the end of each slice.
-    pub(crate) async fn run(&mut self, engine: &wasmtime::Engine) -> Ran {
-        match self.store::<OnOwnStack>(engine) {
+    pub(crate) async fn run(&mut self, engine: &wasmtime::Engine, started: Instant) -> Ran {
+        match self.store::<OnOwnStack>(engine, started) {
             Ok(mut store) => {
                 let outcome = self.run_in::<OnOwnStack>(&mut store).await;
                 Ran { outcome, interrupted: store.data().interrupted() }
@@ -122,8 +122,9 @@ impl Call {
     pub(crate) fn run_here(
         &mut self,
         engine: &wasmtime::Engine,
+        started: Instant,
     ) -> Option<Result<Outcome, CallError>> {
-        let mut store = match self.store::<OnCallersStack>(engine) {
+        let mut store = match self.store::<OnCallersStack>(engine, started) {
             Ok(store) => store,
             Err(error) => return Some(Err(error)),
         };
@@ -176,10 +177,14 @@ impl Call {
         access.end(store, self.program.reach(instances), results, room).await
     }
 
-    fn store<E: Entry>(&self, engine: &wasmtime::Engine) -> Result<Store<State>, CallError> {
+    fn store<E: Entry>(
+        &self,
+        engine: &wasmtime::Engine,
+        started: Instant,
+    ) -> Result<Store<State>, CallError> {
         let (memory, guests) = (self.limits.memory_bytes, Arc::clone(&self.guests));
         let limiter = Limiter::new(memory, self.table_elements, guests, self.program.large);
-        let mut store = E::store(engine, State::new(limiter, Instant::now(), self.limits.timeout));
+        let mut store = E::store(engine, State::new(limiter, started, self.limits.timeout));
         if let Some(fuel) = self.limits.fuel {
             store.set_fuel(fuel).map_err(CallError::Engine)?;
         }

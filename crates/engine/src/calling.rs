@@ -4,6 +4,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use crate::access::Access;
 use crate::admission::{Full, Patience, Place};
@@ -57,12 +58,37 @@ pub(crate) struct Places {
     _slots: Option<Place>,
 }
 
+/// When a call began. What it did in vain counts for it, the wait to do it again does not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    started: Instant,
+    /// What was done in vain.
+    spent: Option<Duration>,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self { started: Instant::now(), spent: None }
+    }
+
+    /// The call is to begin again, later.
+    pub(crate) fn stop(&mut self) {
+        self.spent = Some(self.started.elapsed());
+    }
+
+    /// When the call began that runs from now on.
+    pub(crate) fn began(self) -> Instant {
+        let again = self.spent.and_then(|spent| Instant::now().checked_sub(spent));
+        again.unwrap_or(self.started)
+    }
+}
+
 impl Engine {
     /// Calls an exported function in fresh instances of the whole graph.
     ///
     /// The call starts on the caller's thread. If it does not end within its first slice (two to
-    /// four milliseconds), or takes much memory, it goes on in the background at lower priority.
-    /// Dropping the future ends the call.
+    /// four milliseconds), or takes much memory, it goes on in the background at lower priority, or
+    /// begins again there. Dropping the future ends the call.
     ///
     /// # Errors
     ///
@@ -110,13 +136,17 @@ impl Engine {
             None => self.admit(running, needs, patience).await?,
         };
         let ticking = running.ticker.keep_ticking();
-        let here = needs.quick && self.has_stack();
-        if here && let Some(outcome) = call.run_here(&running.engine) {
-            return outcome;
+        let mut clock = Clock::start();
+        let here = self.runs_here(needs, function);
+        if here {
+            if let Some(outcome) = call.run_here(&running.engine, clock.began()) {
+                return outcome;
+            }
+            clock.stop();
         }
         let engine = running.engine.clone();
         let mut run = Box::pin(async move {
-            let ran = call.run(&engine).await;
+            let ran = call.run(&engine, clock.began()).await;
             drop((ticking, places));
             ran
         });
@@ -142,8 +172,14 @@ impl Engine {
         Ok(call)
     }
 
+    /// Whether a call that begins now runs on the calling thread's stack.
+    pub(crate) fn runs_here(&self, needs: Needs, function: &Function) -> bool {
+        // Asked again, since others may have turned out to be long while this one waited for a place.
+        needs.quick && function.pace.is_quick() && self.has_stack()
+    }
+
     /// Whether the calling thread's stack has room for a guest.
-    pub(crate) fn has_stack(&self) -> bool {
+    fn has_stack(&self) -> bool {
         OnCallersStack::has_room(profile::stack(&self.config))
     }
 

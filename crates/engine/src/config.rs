@@ -97,7 +97,7 @@ impl EngineConfig {
     /// The stack that a thread should have which polls calls, in bytes: calls of functions that are
     /// always short run on it, if there is room.
     pub fn thread_stack(&self) -> usize {
-        profile::stack(self) + CALLERS_STACK
+        profile::stack(self).saturating_add(CALLERS_STACK)
     }
 
     /// What the engine may have in memory at most, in bytes, by what it is for. `sessions` is how many

@@ -12,7 +12,7 @@ const CONVINCING: u8 = 3;
 const DOUBTED: u8 = 8;
 
 /// So many calls in a row have to be short before the next is as good as known to be. If it is not,
-/// what it has done is done again: a slice for so many calls at most.
+/// what it has done is done again: on each serving thread a slice for so many calls at most.
 const QUICK: u8 = 16;
 
 /// How a function's last calls went.

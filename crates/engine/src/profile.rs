@@ -106,7 +106,7 @@ pub(crate) fn kept_bytes(config: &EngineConfig) -> u64 {
 
 /// The stack that a call has, in bytes: a session keeps it between calls.
 pub(crate) fn stack(config: &EngineConfig) -> usize {
-    config.stack_bytes + HOST_STACK
+    config.stack_bytes.saturating_add(HOST_STACK)
 }
 
 /// How many slots of the pool each call has without asking, and how many are left for calls that take

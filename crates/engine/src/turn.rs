@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::access::Access;
 use crate::admission::{Patience, Place};
 use crate::call::CallError;
-use crate::calling::{Asked, Needs, Rare, poll_once};
+use crate::calling::{Asked, Clock, Needs, Rare, poll_once};
 use crate::config::{CallLimits, Profile};
 use crate::outcome::Outcome;
 use crate::program::{Function, Program};
@@ -76,13 +76,17 @@ impl Engine {
             None => self.begin(turn, running, program.profile).await?,
         };
         let mut call = self.prepare(asked)?;
-        let here = needs.quick && self.has_stack();
-        if here && let Some(outcome) = call.run_here(&running.engine) {
-            return outcome;
+        let mut clock = Clock::start();
+        let here = self.runs_here(needs, function);
+        if here {
+            if let Some(outcome) = call.run_here(&running.engine, clock.began()) {
+                return outcome;
+            }
+            clock.stop();
         }
         let engine = running.engine.clone();
         let mut run = Box::pin(async move {
-            let ran = call.run(&engine).await;
+            let ran = call.run(&engine, clock.began()).await;
             drop(held);
             ran
         });

@@ -10,6 +10,9 @@ use super::values::{Period, Size};
 /// More fuel than this is not a number that every JSON parser keeps.
 pub(super) const MOST_FUEL: u64 = (1 << 53) - 1;
 
+/// A stack that no program asks for: threads, which have it too, could not be started with any size.
+pub(super) const MOST_STACK: Size = Size::mib(64);
+
 /// The settings as they are given.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits of a call")]
@@ -101,6 +104,10 @@ impl CallOptions {
             [output_default, output_maximum],
             [Size::mib(1), Size::mib(16)],
         )?;
+        let stack_bytes = sources.pick("stack-bytes", stack_bytes, Size::kib(512))?;
+        if stack_bytes > MOST_STACK {
+            return Err(SettingsError::StackBytes(stack_bytes));
+        }
         Ok(CallSettings {
             timeout_ms: setting(timeout.map(Period::milliseconds)),
             memory_bytes: setting(memory.map(Size::bytes)),
@@ -108,7 +115,7 @@ impl CallOptions {
             fuel_maximum,
             output_bytes: setting(output.map(Size::bytes)),
             table_elements: sources.pick("table-elements", table_elements, 100_000)?,
-            stack_bytes: sources.pick("stack-bytes", stack_bytes, Size::kib(512))?.in_memory(),
+            stack_bytes: stack_bytes.in_memory(),
         })
     }
 }

@@ -49,7 +49,8 @@ impl ResourceLimiterAsync for Limiter {
     }
 }
 
-/// For a call that cannot go on in the background: it is ended there, and its error is never seen.
+/// For a call that cannot go on in the background: an error ends it, or leaves it without its
+/// garbage-collected heap, and what then comes of it is never seen.
 impl ResourceLimiter for Limiter {
     fn memory_growing(
         &mut self,
@@ -57,9 +58,12 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        let before = self.held();
         let granted = self.grow_memory(current, desired, maximum)?;
         if granted && self.belongs_in_background() {
             self.interrupted = true;
+            // Wasmtime collects garbage and goes on when its heap does not grow, and asks again.
+            self.restore(before);
             wasmtime::bail!("the memory is to be touched in the background");
         }
         Ok(granted)
