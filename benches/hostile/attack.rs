@@ -1,7 +1,9 @@
 //! A server under attack: started, watched while something is done to it, and how much memory it
 //! took at most.
 
-use rustix::process::setpriority_process;
+use std::process::{Command, Stdio};
+
+use rustix::thread::gettid;
 
 use crate::guests;
 use crate::target::Target;
@@ -34,12 +36,15 @@ pub(crate) fn all_cores() -> String {
     format!("0-{}", count - 1)
 }
 
-/// Lets the calling thread run after those that measure, which share its core: what they wait for there
-/// is not the server's.
+/// Lets the calling thread run only while those that measure, which share its core, do not want to: what
+/// they wait for there is not the server's. A low priority is not enough, since the kernel takes the core
+/// away from a thread that has just begun, whatever its priority, only after milliseconds.
 pub(crate) fn stand_back() {
-    const NICE: i32 = 19;
-    // Linux applies the "process" priority of id 0 to the calling thread.
-    if let Err(error) = setpriority_process(None, NICE) {
-        eprintln!("warning: an attacker keeps its priority: {error}");
+    let thread = gettid().as_raw_nonzero().to_string();
+    let mut command = Command::new("chrt");
+    command.args(["--idle", "--pid", "0", &thread]).stdin(Stdio::null());
+    match command.status() {
+        Ok(status) if status.success() => {}
+        failed => eprintln!("warning: an attacker keeps its priority: {failed:?}"),
     }
 }

@@ -1,5 +1,7 @@
 //! Honest callers with short calls, and how long they wait.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -32,6 +34,8 @@ pub(crate) enum Ask {
 pub(crate) struct Answers {
     sorted: Vec<Duration>,
     pub(crate) failed: usize,
+    /// Why, and how often.
+    reasons: BTreeMap<String, usize>,
 }
 
 impl Answers {
@@ -59,12 +63,31 @@ impl Answers {
     /// What happened, in one phrase.
     pub(crate) fn told(&self) -> String {
         if self.sorted.is_empty() {
-            return format!("none answered, {} failed", self.failed);
+            return format!("none answered, {}", self.failures());
         }
         let (p50, p99) = (milliseconds(self.p50()), milliseconds(self.p99()));
         let slowest = milliseconds(self.slowest());
-        let (count, failed) = (self.len(), self.failed);
-        format!("p50 {p50}, p99 {p99}, slowest {slowest} ({count} answered, {failed} failed)")
+        let (count, failed) = (self.len(), self.failures());
+        format!("p50 {p50}, p99 {p99}, slowest {slowest} ({count} answered, {failed})")
+    }
+
+    fn fail(&mut self, error: &io::Error) {
+        /// How much of a reason is told: of an answer the status and a little more.
+        const CHARACTERS: usize = 60;
+        self.failed += 1;
+        let text = error.to_string();
+        let reason = text.chars().take(CHARACTERS).filter(|c| !c.is_control()).collect();
+        *self.reasons.entry(reason).or_default() += 1;
+    }
+
+    /// How many failed, and why.
+    fn failures(&self) -> String {
+        let reasons: Vec<_> =
+            self.reasons.iter().map(|(reason, count)| format!("{count} × {reason}")).collect();
+        match reasons.is_empty() {
+            true => format!("{} failed", self.failed),
+            false => format!("{} failed: {}", self.failed, reasons.join("; ")),
+        }
     }
 }
 
@@ -98,19 +121,17 @@ pub(crate) fn ask_for(url: &str, ask: Ask, seconds: u64) -> Answers {
 
 fn ask_until(url: &str, ask: Ask, stopped: &AtomicBool) -> Answers {
     let mut answers = Answers::default();
-    let mut client = Client::try_connect(url).ok();
+    let mut client = None;
     while !stopped.load(Ordering::Relaxed) {
+        let kept = client.take().filter(|_| !matches!(ask, Ask::CallAnew));
         let begun = Instant::now();
-        if client.is_none() || matches!(ask, Ask::CallAnew) {
-            client = Client::try_connect(url).ok();
-        }
-        match client.as_mut().is_some_and(|client| ask_once(client, ask)) {
-            // From before connecting, which is part of what is waited for.
-            true => answers.sorted.push(begun.elapsed()),
-            false => {
-                answers.failed += 1;
-                client = None;
+        match ask_with(kept, url, ask) {
+            Ok(asked) => {
+                // From before connecting, which is part of what is waited for.
+                answers.sorted.push(begun.elapsed());
+                client = Some(asked);
             }
+            Err(error) => answers.fail(&error),
         }
         thread::sleep(PAUSE);
     }
@@ -118,13 +139,25 @@ fn ask_until(url: &str, ask: Ask, stopped: &AtomicBool) -> Answers {
     answers
 }
 
-/// Whether the answer is a success.
-fn ask_once(client: &mut Client, ask: Ask) -> bool {
+/// Asks once, on a connection that was kept or a new one, and gives the connection back.
+fn ask_with(kept: Option<Client>, url: &str, ask: Ask) -> io::Result<Client> {
+    let mut client = kept.map_or_else(|| Client::try_connect(url), Ok)?;
+    ask_once(&mut client, ask)?;
+    Ok(client)
+}
+
+/// An error unless the answer is a success.
+fn ask_once(client: &mut Client, ask: Ask) -> io::Result<()> {
     match ask {
-        Ask::Call | Ask::CallAnew => client.post(&path("double"), r#"{"params":[2]}"#).is_ok(),
+        Ask::Call | Ask::CallAnew => {
+            client.post(&path("double"), r#"{"params":[2]}"#)?;
+        }
         Ask::Health => {
-            let answer = client.ask("GET", "/healthz", "text/plain", b"");
-            answer.is_ok_and(|(answer, _)| answer.starts_with(b"HTTP/1.1 200"))
+            let (answer, _) = client.ask("GET", "/healthz", "text/plain", b"")?;
+            if !answer.starts_with(b"HTTP/1.1 200") {
+                return Err(io::Error::other(String::from_utf8_lossy(answer).into_owned()));
+            }
         }
     }
+    Ok(())
 }

@@ -25,7 +25,8 @@ const SLOW: usize = 2_000;
 /// Between two bytes of a slow socket.
 const DRIP: Duration = Duration::from_secs(2);
 
-/// Between the sockets and the measurement, so that the server has taken them all.
+/// Before the sockets are opened, so that others are at work, and after it, so that the server has taken
+/// them all.
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// How a slow socket is slow.
@@ -50,11 +51,16 @@ pub(crate) fn measure(options: &Options, peaks: &mut Peaks) {
         let (before, anew_before) = both(&server.url, options.seconds);
         // Opened before the sockets are, as an honest caller's connection would be.
         let kept = Caller::start(&server.url, Ask::Call);
+        std::thread::sleep(SETTLE);
+        let anew = Caller::start(&server.url, Ask::CallAnew);
         let held = Held::open(&server.url);
+        let anew_while_opening = anew.finish();
         let while_opening = kept.finish();
         let (kept, anew) = both(&server.url, options.seconds);
         row("light calls before the sockets", &before.told(), "–");
         row("light calls while the sockets are opened", &while_opening.told(), "none failed");
+        let name = "the same meanwhile, each call on a new connection";
+        row(name, &anew_while_opening.told(), "none failed");
         row(NAME, &compared(&kept, &before), "p99 unchanged, none failed");
         let name = "the same, each call on a new connection";
         row(name, &compared(&anew, &anew_before), "p99 unchanged, none failed");
@@ -88,7 +94,8 @@ impl Held {
         runtime.worker_threads(1).on_thread_start(stand_back).enable_all();
         let runtime = runtime.build().expect("a runtime");
         let address = url.trim_start_matches("http://").to_owned();
-        let (idle, slow) = runtime.block_on(async {
+        // On the thread that stands back.
+        let opening = runtime.spawn(async move {
             let mut slow = JoinSet::new();
             for (number, kind) in (0..SLOW as u32).zip(KINDS.into_iter().cycle()) {
                 // They take turns: all at once would be another attack, by the load's own core.
@@ -103,6 +110,7 @@ impl Held {
             tokio::time::sleep(SETTLE).await;
             (idle, slow)
         });
+        let (idle, slow) = runtime.block_on(opening).expect("it does not panic");
         Self { runtime, idle, slow }
     }
 

@@ -38,6 +38,17 @@ impl Usage {
     }
 }
 
+/// How much processor time a process has had, its children not included.
+pub(crate) fn processor_time(process: u32) -> Duration {
+    /// The unit of the figures, which is the same on all architectures.
+    const TICK: Duration = Duration::from_millis(10);
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The name before the last bracket can have spaces; the state is the first field after it.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks: u32 = fields.skip(11).take(2).filter_map(|field| field.parse::<u32>().ok()).sum();
+    TICK * ticks
+}
+
 /// A field's number in `/proc/…/status`.
 fn field(status: &str, name: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name));

@@ -22,7 +22,8 @@ impl Client {
 
     pub(crate) fn try_connect(url: &str) -> io::Result<Self> {
         let host = url.trim_start_matches("http://").to_owned();
-        let stream = TcpStream::connect(&host)?;
+        let stream =
+            TcpStream::connect(&host).map_err(|error| while_doing("connecting", &error))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, host, answer: Vec::new() })
     }
@@ -54,8 +55,8 @@ impl Client {
         .into_bytes();
         request.extend_from_slice(body);
         let started = Instant::now();
-        self.stream.write_all(&request)?;
-        self.read_answer()?;
+        self.stream.write_all(&request).map_err(|error| while_doing("writing", &error))?;
+        self.read_answer().map_err(|error| while_doing("reading", &error))?;
         Ok((&self.answer, started.elapsed()))
     }
 
@@ -83,4 +84,9 @@ impl Client {
         let length = length.or(head.starts_with("HTTP/1.1 204").then_some(0));
         length.is_some_and(|length: usize| body.len() >= length)
     }
+}
+
+/// An error that says what was being done.
+fn while_doing(what: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
 }

@@ -127,6 +127,14 @@ impl Problem {
         assert_eq!(value, Some(expected), "{name} in {:?}", self.headers);
         self
     }
+
+    /// It may be tried again after a second, two or three, as whatever is refused for lack of room.
+    #[track_caller]
+    pub(crate) fn may_come_again(self) -> Self {
+        let value = self.headers.get("retry-after").map(|value| value.to_str().unwrap());
+        assert!(matches!(value, Some("1" | "2" | "3")), "{:?}", self.headers);
+        self
+    }
 }
 
 /// Whether `actual` has all that `expected` has: of objects, members that are not expected do not

@@ -10,8 +10,8 @@ use wasm_exec_engine::{
     Occupancy, Profile, WasmId,
 };
 use wasm_exec_registry::{
-    Account, Digest, Graph, ListQuery, Manifest, Name, NetworkStatus, Page, Reference, Registry,
-    RegistryError, View,
+    Account, Digest, Graph, Hasher, ListQuery, Manifest, Name, NetworkStatus, Page, Reference,
+    Registry, RegistryError, View,
 };
 
 use crate::error::Error;
@@ -514,7 +514,7 @@ impl Exec {
             return Ok(Digest::of(wasm));
         }
         let wasm = wasm.clone();
-        self.blocking(move || Digest::of(&wasm)).await
+        self.blocking(move || digest_giving_way(&wasm)).await
     }
 
     /// Validates and describes a module.
@@ -525,6 +525,18 @@ impl Exec {
         let (engine, wasm) = (Arc::clone(self.engine()), wasm.clone());
         self.blocking(move || engine.validate(&wasm)).await?.map_err(Error::Module)
     }
+}
+
+/// Hashes in pieces, between which threads that serve requests can have the core: from a thread that has
+/// just begun, whatever its priority, the kernel takes it only after milliseconds.
+fn digest_giving_way(wasm: &[u8]) -> Digest {
+    const PIECE: usize = 64 << 10;
+    let mut hasher = Hasher::default();
+    for piece in wasm.chunks(PIECE) {
+        hasher.update(piece);
+        std::thread::yield_now();
+    }
+    hasher.finish()
 }
 
 pub(crate) fn internal(error: impl std::error::Error + Send + Sync + 'static) -> Error {

@@ -6,6 +6,7 @@
 mod code;
 mod mapping;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::response::IntoResponse;
@@ -18,8 +19,9 @@ pub use code::Code;
 
 use crate::reply::{self, Reply};
 
-/// Seconds after which a client may try again what was refused for lack of room.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+/// Who is refused for lack of room may try again after one second, two, or so many: those that are
+/// refused in the same moment do not all come back in the same moment.
+const RETRY_SECONDS: u64 = 3;
 
 /// How many bytes of detail a client gets: names that are repeated in it may have megabytes.
 const MAXIMUM_DETAIL: usize = 2048;
@@ -124,7 +126,7 @@ impl Problem {
         let mut problem = self.with_outcome().with("line", line);
         if problem.is_temporary() {
             // Of a whole request, a header says so.
-            let seconds = problem.retry_after.map_or(1, whole_seconds);
+            let seconds = problem.retry_seconds();
             problem = problem.with("retry_after", seconds);
         }
         // Types with string keys do not fail to serialize into memory.
@@ -137,6 +139,11 @@ impl Problem {
     fn is_temporary(&self) -> bool {
         let status = self.code.status();
         matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+    }
+
+    /// After how many seconds to try again.
+    fn retry_seconds(&self) -> u64 {
+        self.retry_after.map_or_else(next_retry_seconds, whole_seconds)
     }
 
     /// Where the code is explained.
@@ -162,7 +169,7 @@ impl Problem {
         let headers = reply.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.is_temporary() {
-            headers.insert(header::RETRY_AFTER, self.retry_after.map_or(RETRY_AFTER, in_seconds));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(self.retry_seconds()));
         }
         if let Some(methods) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(methods));
@@ -181,8 +188,10 @@ impl Problem {
     }
 }
 
-fn in_seconds(time: Duration) -> HeaderValue {
-    HeaderValue::from(whole_seconds(time))
+/// After how many seconds the next that is refused for lack of room may try again: in turns.
+fn next_retry_seconds() -> u64 {
+    static REFUSED: AtomicU64 = AtomicU64::new(0);
+    1 + REFUSED.fetch_add(1, Ordering::Relaxed) % RETRY_SECONDS
 }
 
 /// A time in whole seconds, not less than it is, and at least one.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use wasm_exec::{Exec, mapped};
 
@@ -25,6 +25,11 @@ use crate::tls::{Tls, TlsIdentity};
 
 /// How long accepting pauses when the process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How many connections the kernel keeps until they are accepted, if the system allows as many (Linux
+/// does by default). Those of one moment beyond it are made to come again after a second, honest ones
+/// among them.
+const BACKLOG: u32 = 4096;
 
 /// How many bytes of answers the kernel keeps for a connection beyond those that are on their way. It
 /// would take megabytes more from a client that does not read, with the time to copy them.
@@ -149,7 +154,7 @@ impl Server {
                 address.set_port(first.port());
             }
             let error = |source| BindError { address, source };
-            let listener = TcpListener::bind(address).await.map_err(error)?;
+            let listener = listen(address).map_err(error)?;
             bound_unsent(&listener);
             addresses.push(listener.local_addr().map_err(error)?);
             listeners.push(listener);
@@ -218,6 +223,18 @@ impl Server {
             tracing::warn!(drain_ms = self.drain.as_millis(), "requests were still running");
         }
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // So that a server can start where another has just ended.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Bounds what the kernel keeps for each connection, which inherits it from its listener.
