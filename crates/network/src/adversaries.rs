@@ -9,3 +9,4 @@ mod selves;
 mod silence;
 mod support;
 mod times;
+mod walls;

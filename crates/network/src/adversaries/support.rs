@@ -46,15 +46,24 @@ impl Honest {
     }
 
     pub(super) async fn with(peers: Vec<String>, bounds: PeerBounds) -> Self {
-        Self::open(RedbBackend::in_memory(CACHE_BYTES).unwrap(), peers, bounds).await
+        Self::set_up(peers, |node| node.bounds = bounds).await
+    }
+
+    /// One whose node is set up otherwise.
+    pub(super) async fn set_up(peers: Vec<String>, change: impl FnOnce(&mut NodeConfig)) -> Self {
+        Self::open(RedbBackend::in_memory(CACHE_BYTES).unwrap(), peers, change).await
     }
 
     /// One that keeps everything in a directory.
     pub(super) async fn on(directory: &Path, peers: Vec<String>) -> Self {
-        Self::open(database(directory).await, peers, PeerBounds::default()).await
+        Self::open(database(directory).await, peers, |_| {}).await
     }
 
-    async fn open(local: RedbBackend, peers: Vec<String>, bounds: PeerBounds) -> Self {
+    async fn open(
+        local: RedbBackend,
+        peers: Vec<String>,
+        change: impl FnOnce(&mut NodeConfig),
+    ) -> Self {
         let config = NetworkConfig {
             listen: vec!["/memory/0".to_owned()],
             peers,
@@ -64,8 +73,7 @@ impl Honest {
             wasm_bytes: 32 << 20,
             agent: "test".to_owned(),
         };
-        let backend =
-            NetworkBackend::open_with(local, None, config, |node| node.bounds = bounds).await;
+        let backend = NetworkBackend::open_with(local, None, config, change).await;
         let backend = Arc::new(backend.unwrap());
         Self { registry: Registry::new(backend.clone()), backend }
     }
