@@ -165,7 +165,7 @@ fn refusal(error: &FetchingError) -> Refusal {
             }
         },
         FetchingError::Registry(_) | FetchingError::Add(AddError::Registry(_)) => Refusal::Failed,
-        FetchingError::TooLarge(_) | FetchingError::NoRoom => Refusal::TooMuch,
+        FetchingError::TooLarge(..) | FetchingError::NoRoom => Refusal::TooMuch,
         // Another name of the owner is in the way, of which the tombstone is still to come.
         FetchingError::Add(AddError::Register(_)) => Refusal::Invalid,
         FetchingError::Alone

@@ -21,6 +21,7 @@ use wasm_exec_registry::{
 use crate::backend::NetworkBackend;
 use crate::config::NetworkConfig;
 use crate::contents::{Contents, ContentsId};
+use crate::fetching::MAX_CLOSURE_BYTES;
 use crate::network_id::NetworkId;
 use crate::node::{Node, NodeConfig, PeerBounds, Peers, Service, Transport};
 use crate::pace::Pace;
@@ -71,6 +72,7 @@ impl Honest {
             trust: Vec::new(),
             mdns: false,
             wasm_bytes: 32 << 20,
+            closure_bytes: MAX_CLOSURE_BYTES,
             agent: "test".to_owned(),
         };
         let backend = NetworkBackend::open_with(local, None, config, change).await;
