@@ -1,5 +1,6 @@
 //! Networks under attack: honest nodes, and others that say what they want.
 
+mod audits;
 mod comparing;
 mod content;
 mod crowds;
@@ -9,3 +10,4 @@ mod selves;
 mod silence;
 mod support;
 mod times;
+mod walls;

@@ -119,7 +119,7 @@ impl NetworkBackend {
             Some(path) => Partials::in_directory(path),
             None => Partials::in_memory(),
         };
-        let library = Library::new(local, config.wasm_bytes);
+        let library = Library::new(local, config.wasm_bytes, config.closure_bytes);
         let trust = trust(&setup, own, config.secret.is_none());
         let beginning = Beginning {
             network,
@@ -227,11 +227,14 @@ impl Shared {
     /// not been told of, since they were registered by a server that was not a node.
     async fn take_up(&self) -> Result<(), StorageError> {
         let mut query = ListQuery { limit: MAX_PAGE, ..ListQuery::default() };
+        let mut nobodys = Nobodys::default();
         loop {
             let page = self.library.local().list(query.clone(), View::complete()).await?;
             for module in page.modules {
-                if let Some(name) = module.name {
-                    self.take_up_name(&name, module.digest).await?;
+                let Some(name) = module.name else { continue };
+                match self.owner_on_disk(&name) {
+                    Some(owner) => self.take_up_name(owner, &name, module.digest).await?,
+                    None => nobodys.add(name),
                 }
             }
             query.after = page.next;
@@ -239,21 +242,28 @@ impl Shared {
                 break;
             }
         }
+        nobodys.tell();
         // It is known now what is held, and so what has to give way.
         let displaced = self.knowledge().index.trim();
         let rows = displaced.iter().map(|record| rows::no_record(&record.key())).collect();
         self.library.local().write(rows).await
     }
 
-    async fn take_up_name(&self, name: &Name, module: Digest) -> Result<(), StorageError> {
-        let owner = match name.namespace() {
+    /// Whose a name on the disk is; `None` if a server that was not a node has registered it in a
+    /// namespace, which in a network is nobody's.
+    fn owner_on_disk(&self, name: &Name) -> Option<PeerId> {
+        match name.namespace() {
             None => Some(self.own),
-            Some(_) => name.owner().and_then(|owner| owner.parse().ok()),
-        };
-        let Some(owner) = owner else {
-            tracing::warn!(%name, "a name in a namespace that is nobody's is not told to the network");
-            return Ok(());
-        };
+            Some(_) => name.owner()?.parse().ok(),
+        }
+    }
+
+    async fn take_up_name(
+        &self,
+        owner: PeerId,
+        name: &Name,
+        module: Digest,
+    ) -> Result<(), StorageError> {
         let record = self.knowledge().index.of_name(&owner, name).cloned();
         match record {
             Some(record) if record.record().meaning() == Some(module) => self.hold(&record),
@@ -263,6 +273,33 @@ impl Shared {
             None => tracing::warn!(%name, "what is held for another has no record"),
         }
         Ok(())
+    }
+}
+
+/// Names on the disk that mean nothing in a network.
+#[derive(Debug, Default)]
+struct Nobodys {
+    names: u64,
+    first: Option<Name>,
+}
+
+impl Nobodys {
+    fn add(&mut self, name: Name) {
+        self.names += 1;
+        self.first.get_or_insert(name);
+    }
+
+    /// Says so once, to whoever started the node.
+    fn tell(self) {
+        if let Self { names, first: Some(first) } = self {
+            tracing::warn!(
+                names,
+                %first,
+                "names in namespaces that are no peer's id stay on the disk and are not served: in a \
+                 network, a namespace says which node a name is of. Without --p2p they are served \
+                 again, and can be registered without a namespace"
+            );
+        }
     }
 }
 

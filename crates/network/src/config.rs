@@ -23,6 +23,10 @@ pub struct NetworkConfig {
     pub mdns: bool,
     /// The most bytes of a module's Wasm that is taken from others.
     pub wasm_bytes: u64,
+    /// The most bytes of a module with all that it links to that are passed on and taken, as all of it
+    /// is in memory when it is committed: [`MAX_CLOSURE_BYTES`](crate::MAX_CLOSURE_BYTES) or less. What
+    /// is more stays on the node that it is registered on.
+    pub closure_bytes: u64,
     /// What other nodes are told that this one runs, such as `wasm-exec-api/0.1.0`.
     pub agent: String,
 }
@@ -103,7 +107,7 @@ impl NetworkConfig {
 impl fmt::Debug for NetworkConfig {
     /// Without the secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { listen, peers, secret, trust, mdns, wasm_bytes, agent } = self;
+        let Self { listen, peers, secret, trust, mdns, wasm_bytes, closure_bytes, agent } = self;
         f.debug_struct("NetworkConfig")
             .field("listen", listen)
             .field("peers", peers)
@@ -111,6 +115,7 @@ impl fmt::Debug for NetworkConfig {
             .field("trust", trust)
             .field("mdns", mdns)
             .field("wasm_bytes", wasm_bytes)
+            .field("closure_bytes", closure_bytes)
             .field("agent", agent)
             .finish()
     }
@@ -173,6 +178,7 @@ mod tests {
             trust: Vec::new(),
             mdns: false,
             wasm_bytes: 1 << 20,
+            closure_bytes: 1 << 20,
             agent: "test".to_owned(),
         }
     }

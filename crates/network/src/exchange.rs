@@ -165,7 +165,7 @@ fn refusal(error: &FetchingError) -> Refusal {
             }
         },
         FetchingError::Registry(_) | FetchingError::Add(AddError::Registry(_)) => Refusal::Failed,
-        FetchingError::TooLarge(_) | FetchingError::NoRoom => Refusal::TooMuch,
+        FetchingError::TooLarge(..) | FetchingError::NoRoom => Refusal::TooMuch,
         // Another name of the owner is in the way, of which the tombstone is still to come.
         FetchingError::Add(AddError::Register(_)) => Refusal::Invalid,
         FetchingError::Alone
@@ -193,15 +193,15 @@ impl Service for Exchange {
 
     fn changed(&self, peers: &Peers) {
         let Some(shared) = self.shared.upgrade() else { return };
-        let (peers, now) = (peers.iter().map(|peer| peer.id).collect(), shared.elapsed());
-        shared.knowledge().meet(shared.own, peers, now);
+        let peers = peers.direct().map(|peer| peer.id).collect();
+        shared.knowledge().meet(shared.own, peers, shared.elapsed());
         shared.changed.notify_one();
         shared.peers_changed.notify_one();
     }
 }
 
 impl Knowledge {
-    /// These peers are connected now, and no others.
+    /// These peers are connected directly now, and no others.
     fn meet(&mut self, own: PeerId, peers: HashSet<PeerId>, now: Duration) {
         let known: HashSet<PeerId> = self.repair.live().iter().copied().collect();
         for peer in known.difference(&peers).filter(|peer| **peer != own) {

@@ -1,6 +1,7 @@
 //! Fetching what is not on the disk: the closure of a module, from whoever has it.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use std::{io, slice};
@@ -31,9 +32,9 @@ const FETCHES: usize = 16;
 /// semaphore counts no further: 128 MiB for each [`Purpose`].
 const LANDING_KIB: u32 = 128 << 10;
 
-/// The most bytes of a closure that nodes pass to each other, since all of it is in memory when it is
-/// committed: 128 MiB.
-pub(crate) const MAX_CLOSURE_BYTES: u64 = (LANDING_KIB as u64) << 10;
+/// The most bytes of a closure that nodes can be set up to pass to each other, since all of it is in
+/// memory when it is committed: 128 MiB.
+pub const MAX_CLOSURE_BYTES: u64 = (LANDING_KIB as u64) << 10;
 
 /// How long one closure may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -124,8 +125,8 @@ pub(crate) enum FetchingError {
     #[error("the contents are not those that the record says")]
     OtherContents,
     /// It is larger than what nodes pass to each other.
-    #[error("the contents have {0} bytes, and {MAX_CLOSURE_BYTES} are the most")]
-    TooLarge(u64),
+    #[error("the contents have {0} bytes, and {1} are the most")]
+    TooLarge(u64, u64),
     /// This node holds as much for others as it may.
     #[error("there is no room for what others have")]
     NoRoom,
@@ -238,8 +239,8 @@ impl Shared {
             self.hold(record);
             return Ok(());
         }
-        if stated.bytes > MAX_CLOSURE_BYTES {
-            return Err(FetchingError::TooLarge(stated.bytes));
+        if let Some(error) = self.too_large(stated.bytes) {
+            return Err(error);
         }
         if !self.has_room(record) {
             return Err(FetchingError::NoRoom);
@@ -260,15 +261,44 @@ impl Shared {
             sources: self.sources(record, first),
             rows: vec![row],
         };
-        match self.fetch(wanted.clone()).await {
-            Err(FetchingError::Fetch(FetchError::Unavailable(_))) if first.is_none() => {
-                let sources = self.far_sources(record, &wanted.sources).await;
-                self.fetch(Wanted { sources, ..wanted }).await?;
-            }
-            fetched => fetched?,
+        match first {
+            Some(_) => self.fetch(wanted).await?,
+            None => self.fetch_from_anywhere(record, wanted).await?,
         }
         self.hold(record);
         Ok(())
+    }
+
+    /// Fetches from peers, and if none of them has it from others. Where the owner is no peer, it may
+    /// be that nobody is who has it, so others are looked for meanwhile.
+    async fn fetch_from_anywhere(
+        &self,
+        record: &SignedRecord,
+        wanted: Wanted,
+    ) -> Result<(), FetchingError> {
+        let is_far = self.knowledge().repair.live().get(&record.record().owner).is_none();
+        let mut looking = pin!(self.far_sources(record, &wanted.sources));
+        let mut fetching = pin!(self.fetch(wanted.clone()));
+        let mut found = None;
+        let fetched = loop {
+            tokio::select! {
+                fetched = &mut fetching => break fetched,
+                sources = &mut looking, if is_far && found.is_none() => found = Some(sources),
+            }
+        };
+        let Err(FetchingError::Fetch(FetchError::Unavailable(_))) = fetched else {
+            return fetched;
+        };
+        let sources = match found {
+            Some(sources) => sources,
+            None => looking.await,
+        };
+        self.fetch(Wanted { sources, ..wanted }).await
+    }
+
+    fn too_large(&self, bytes: u64) -> Option<FetchingError> {
+        let most = self.library.closure_bytes();
+        (bytes > most).then_some(FetchingError::TooLarge(bytes, most))
     }
 
     /// Whether the content of a record may be held, or is.
@@ -355,8 +385,8 @@ impl Shared {
         if wanted.bytes.is_some_and(|bytes| bytes != contents.bytes()) {
             return Err(FetchingError::OtherSize);
         }
-        if contents.bytes() > MAX_CLOSURE_BYTES {
-            return Err(FetchingError::TooLarge(contents.bytes()));
+        if let Some(error) = self.too_large(contents.bytes()) {
+            return Err(error);
         }
         // Manifests first: what nobody signed for may list anything, and they say what belongs to it.
         let missing = self.library.missing(contents).await?;
@@ -399,14 +429,21 @@ impl Shared {
     }
 
     /// Who may have the content of a record: whoever told of it, its owner, and the others in the order
-    /// in which they should.
+    /// in which they should. An owner that would have to be dialled comes after the first of them.
     fn sources(&self, record: &SignedRecord, first: Option<PeerId>) -> Vec<PeerId> {
         let key = record.key();
         let mut sources: Vec<PeerId> = first.into_iter().collect();
         let knowledge = self.knowledge();
         let live = knowledge.repair.live();
-        let owner = live.get(&record.record().owner);
-        for peer in owner.into_iter().chain(live.nearest(&key)) {
+        let owner = &record.record().owner;
+        let (connected, far) = match live.contains(owner) {
+            true => (Some(owner), None),
+            false => (None, Some(owner)),
+        };
+        let mut others = live.nearest(&key);
+        let nearest = others.by_ref().find(|peer| **peer != self.own);
+        let ordered = connected.into_iter().chain(nearest).chain(far).chain(others);
+        for peer in ordered {
             if *peer != self.own && !sources.contains(peer) {
                 sources.push(*peer);
             }
@@ -422,9 +459,15 @@ impl Shared {
     async fn far_sources(&self, record: &SignedRecord, near: &[PeerId]) -> Vec<PeerId> {
         let Some(node) = self.node() else { return Vec::new() };
         let closest = timeout(LOOK_UP, node.closest(record.key())).await.unwrap_or_default();
-        let all = [record.record().owner].into_iter().chain(closest);
-        let far = all.filter(|peer| *peer != self.own && !near.contains(peer));
-        far.take(MAX_SOURCES).collect()
+        let owner = record.record().owner;
+        // Where the owner is may not have been known before.
+        let far_owner = self.knowledge().repair.live().get(&owner).is_none().then_some(owner);
+        let others = closest.into_iter().filter(|peer| *peer != self.own && !near.contains(peer));
+        far_owner
+            .into_iter()
+            .chain(others.filter(|peer| *peer != owner))
+            .take(MAX_SOURCES)
+            .collect()
     }
 }
 

@@ -22,7 +22,7 @@ use wasm_exec_registry::{Digest, Name};
 use crate::Key;
 use crate::protocol::{Entry, Refusal};
 use crate::recent::Recent;
-use crate::record::{NameRecord, Seconds, Selected, SignedRecord, canonical, select};
+use crate::record::{NameRecord, Seconds, Selected, SignedRecord, select};
 use loose::Loose;
 use order::{ByText, FIRST_KEY, LAST_KEY};
 
@@ -67,7 +67,7 @@ pub(crate) struct Index {
     by_name: BTreeMap<ByText, SignedRecord>,
     /// For each label, how many records its owners have of it.
     by_label: BTreeMap<String, BTreeMap<PeerId, usize>>,
-    by_owner: BTreeMap<PeerId, usize>,
+    by_owner: BTreeMap<PeerId, Owner>,
     tombstones: usize,
     /// The keys of others' records whose content is held here, which is bounded elsewhere.
     held: BTreeSet<Key>,
@@ -85,6 +85,15 @@ pub(crate) struct Index {
     had_room: bool,
     /// How often there was no room for a record.
     turned_away: u64,
+}
+
+/// Somebody who has records.
+#[derive(Debug, PartialEq, Eq)]
+struct Owner {
+    /// The peer id as names have it: to print one takes longer than to find a name.
+    id: String,
+    /// How many.
+    records: usize,
 }
 
 /// Why a record is to be known.
@@ -221,7 +230,7 @@ impl Index {
     }
 
     fn count_of(&self, owner: &PeerId) -> usize {
-        self.by_owner.get(owner).copied().unwrap_or_default()
+        self.by_owner.get(owner).map_or(0, |owner| owner.records)
     }
 
     /// Forgets the records that have expired, and gives them.
@@ -288,17 +297,26 @@ impl Index {
         owner: &PeerId,
         label: &str,
     ) -> impl Iterator<Item = &SignedRecord> {
-        let itself = self.by_name.get(format!("{owner}:{label}").as_str());
-        // The character after the at sign is `A`.
-        let [from, to] = ['@', 'A'].map(|end| format!("{owner}:{label}{end}"));
-        let versions = self.by_name.range::<str, _>((Included(&*from), Excluded(&*to)));
+        let id = self.id_of(owner);
+        let itself = id.and_then(|id| self.by_name.get(format!("{id}:{label}").as_str()));
+        let versions = id.into_iter().flat_map(move |id| {
+            // The character after the at sign is `A`.
+            let [from, to] = ['@', 'A'].map(|end| format!("{id}:{label}{end}"));
+            self.by_name.range::<str, _>((Included(&*from), Excluded(&*to)))
+        });
         itself.into_iter().chain(versions.map(|(_, record)| record))
     }
 
     /// What one owner says of exactly this name; its namespace does not count.
     pub(crate) fn of_name(&self, owner: &PeerId, name: &Name) -> Option<&SignedRecord> {
-        let canonical = canonical(owner, name).ok()?;
-        self.by_name.get(canonical.as_str())
+        let namespace = name.namespace().map_or(0, |namespace| namespace.len() + 1);
+        let plain = &name.as_str()[namespace..];
+        self.by_name.get(format!("{}:{plain}", self.id_of(owner)?).as_str())
+    }
+
+    /// How names have an owner, if there is a record of that owner's.
+    fn id_of(&self, owner: &PeerId) -> Option<&str> {
+        self.by_owner.get(owner).map(|owner| &*owner.id)
     }
 
     /// Who has records of this label or of versions of it, in the order of their ids, and how many.
@@ -346,7 +364,8 @@ impl Index {
         self.by_name.insert(ByText(signed.canonical_name().clone()), signed.clone());
         let owners = self.by_label.entry(name.label().to_owned()).or_default();
         *owners.entry(*owner).or_default() += 1;
-        *self.by_owner.entry(*owner).or_default() += 1;
+        let new = || Owner { id: owner.to_string(), records: 0 };
+        self.by_owner.entry(*owner).or_insert_with(new).records += 1;
         self.records.insert(key, signed);
     }
 
@@ -362,7 +381,12 @@ impl Index {
         self.tombstones -= usize::from(*tombstone);
         self.by_expiry.remove(&(*not_after, key));
         self.by_name.remove(signed.canonical_name().as_str());
-        order::decrement(&mut self.by_owner, owner);
+        if let Some(of_owner) = self.by_owner.get_mut(owner) {
+            of_owner.records -= 1;
+            if of_owner.records == 0 {
+                self.by_owner.remove(owner);
+            }
+        }
         if let Some(owners) = self.by_label.get_mut(name.label()) {
             order::decrement(owners, owner);
             if owners.is_empty() {

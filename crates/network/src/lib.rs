@@ -8,6 +8,7 @@
 
 #[cfg(test)]
 mod adversaries;
+mod audits;
 mod backend;
 mod compared;
 mod config;
@@ -39,5 +40,6 @@ mod upkeep;
 
 pub use backend::{NetworkBackend, NetworkError};
 pub use config::{InvalidNetworkConfig, NetworkConfig};
+pub use fetching::MAX_CLOSURE_BYTES;
 pub use key::{Distance, Key};
 pub use node::NodeError;

@@ -12,6 +12,7 @@ use wasm_exec_registry::{
 };
 
 use crate::contents::{Contents, InvalidContents, Item, Kind};
+use crate::fetching::MAX_CLOSURE_BYTES;
 use crate::rows;
 use crate::transfer::Source;
 
@@ -21,6 +22,8 @@ pub(crate) struct Library {
     local: Arc<RedbBackend>,
     /// The most bytes of Wasm that a module may have.
     wasm_bytes: u64,
+    /// The most bytes of a closure that is passed on or taken.
+    closure_bytes: u64,
 }
 
 /// Why a closure is not on the disk.
@@ -47,8 +50,8 @@ impl From<StorageError> for AddError {
 }
 
 impl Library {
-    pub(crate) fn new(local: Arc<RedbBackend>, wasm_bytes: u64) -> Self {
-        Self { local, wasm_bytes }
+    pub(crate) fn new(local: Arc<RedbBackend>, wasm_bytes: u64, closure_bytes: u64) -> Self {
+        Self { local, wasm_bytes, closure_bytes: closure_bytes.min(MAX_CLOSURE_BYTES) }
     }
 
     /// Where it is kept.
@@ -59,6 +62,11 @@ impl Library {
     /// The most bytes of Wasm that a module may have.
     pub(crate) fn wasm_bytes(&self) -> u64 {
         self.wasm_bytes
+    }
+
+    /// The most bytes of a closure that is passed on or taken.
+    pub(crate) fn closure_bytes(&self) -> u64 {
+        self.closure_bytes
     }
 
     /// What a name means on this disk.
@@ -133,15 +141,25 @@ impl Library {
         Ok(spawn_blocking(list).await.unwrap_or(None))
     }
 
-    /// Forgets what a module is made of that has gone.
+    /// Forgets what a module is made of that has gone, and what those are that went with it.
     ///
     /// # Errors
     ///
     /// As the storage does.
     pub(crate) async fn forget_contents(&self, module: Digest) -> Result<(), StorageError> {
-        match stored(self.local.manifest(module).await)? {
-            Some(_) => Ok(()),
-            None => self.local.write(vec![rows::no_contents(&module)]).await,
+        let listed = rows::contents_of(&self.local, &module).await?;
+        let listed = listed.and_then(|text| Contents::decode(&text, u64::MAX).ok());
+        let items = listed.iter().flat_map(Contents::items);
+        let linked = items.filter(|item| item.kind == Kind::Manifest).map(|item| item.sha256);
+        let mut gone = Vec::new();
+        for module in linked.filter(|linked| *linked != module).chain([module]) {
+            if stored(self.local.manifest(module).await)?.is_none() {
+                gone.push(rows::no_contents(&module));
+            }
+        }
+        match gone.is_empty() {
+            true => Ok(()),
+            false => self.local.write(gone).await,
         }
     }
 

@@ -11,7 +11,7 @@ use libp2p::PeerId;
 use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use wasm_exec_registry::{Digest, Entry, Name, RegistryError};
+use wasm_exec_registry::{Backend, Digest, Entry, Name, RegistryError};
 
 use crate::Key;
 use crate::fetching::Wanted;
@@ -51,6 +51,9 @@ const MAX_ABSENT: usize = 4096;
 /// Of how many modules it is remembered which record they were asked for by.
 const MAX_MEANT: usize = 4096;
 
+/// Of how many names it is remembered that this disk does not have them.
+const MAX_ELSEWHERE: usize = 4096;
+
 /// Bounds of asking the network.
 #[derive(Debug)]
 pub(crate) struct Lookups {
@@ -60,6 +63,9 @@ pub(crate) struct Lookups {
     /// By modules, the record that a name was found to mean it by, last. Others may state anything of
     /// the same module, and whoever calls the name is to be served by what its owner states.
     meant: Cache<Digest, Key>,
+    /// Names that mean nothing on this disk, as of its generation: whoever calls what is another's
+    /// would have the disk asked in vain each time, and for the label once more.
+    elsewhere: Cache<Name, u64>,
 }
 
 impl Lookups {
@@ -69,6 +75,7 @@ impl Lookups {
             pace: Pace::new(LOOKUPS_PER_SECOND, LOOKUP_BURST, Instant::now()),
             absent: Mutex::default(),
             meant: Cache::new(MAX_MEANT),
+            elsewhere: Cache::new(MAX_ELSEWHERE),
         }
     }
 
@@ -97,13 +104,13 @@ impl Shared {
     /// nobody answered who might know.
     pub(crate) async fn resolve(&self, name: &Name) -> Result<Option<Entry>, RegistryError> {
         if let Ok(plain) = owner_to_write(name, &self.trust)
-            && let Some(entry) = self.library.resolve(&plain).await?
+            && let Some(entry) = self.resolve_here(&plain).await?
         {
             return Ok(Some(entry));
         }
         // A label that is this node's is so in all versions.
         let is_own = name.namespace().is_none()
-            && self.library.resolve(&name.without_version()).await?.is_some();
+            && self.resolve_here(&name.without_version()).await?.is_some();
         let meaning = match self.meaning(name, is_own).await? {
             Meaning::Unknown if !self.knows_all(name) => {
                 self.look_up(name).await?;
@@ -121,6 +128,19 @@ impl Shared {
             }
             Meaning::Own(_) | Meaning::Unknown | Meaning::UnknownOwner => Ok(None),
         }
+    }
+
+    /// What a name without a namespace means on this disk.
+    async fn resolve_here(&self, name: &Name) -> Result<Option<Entry>, RegistryError> {
+        let generation = self.library.local().generation();
+        if self.lookups.elsewhere.get(name) == Some(generation) {
+            return Ok(None);
+        }
+        let entry = self.library.resolve(name).await?;
+        if entry.is_none() {
+            self.lookups.elsewhere.insert(name.clone(), generation);
+        }
+        Ok(entry)
     }
 
     /// What the known records say that a name means. The first owner that a plain name means stays

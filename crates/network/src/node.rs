@@ -29,6 +29,8 @@ mod streams;
 mod tests;
 mod traffic;
 mod transport;
+#[cfg(test)]
+mod walled;
 
 use std::collections::HashSet;
 use std::fmt;

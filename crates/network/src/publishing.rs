@@ -17,7 +17,6 @@ use wasm_exec_registry::{
 use crate::contents::{Contents, ContentsId};
 use crate::core::placement::REPLICAS;
 use crate::core::repair::Stored;
-use crate::fetching::MAX_CLOSURE_BYTES;
 use crate::index::{Applied, Interest};
 use crate::library::stored;
 use crate::names::{NotOurs, owner_to_write};
@@ -116,7 +115,7 @@ impl Shared {
         let _lock = self.writing.lock(name).await;
         let module = creation.digest();
         let contents = self.library.contents_for(&creation).await;
-        let contents = stored(contents)?.filter(|list| list.bytes() <= MAX_CLOSURE_BYTES);
+        let contents = stored(contents)?.filter(|list| self.is_passed_on(name, list));
         let Some(contents) = contents else {
             // What it links to may have gone meanwhile, which is for the registry to say.
             return Ok((self.library.local().create(creation).await?, None));
@@ -133,6 +132,15 @@ impl Shared {
         self.learn(&record, Interest::Wanted);
         self.knowledge().repair.held(record.key(), self.own);
         Ok((registered, Some(record)))
+    }
+
+    /// Whether a closure is no more than nodes pass to each other.
+    fn is_passed_on(&self, name: &Name, contents: &Contents) -> bool {
+        let (bytes, most) = (contents.bytes(), self.library.closure_bytes());
+        if bytes > most {
+            tracing::warn!(%name, bytes, most, "too large for other nodes: it stays on this one");
+        }
+        bytes <= most
     }
 
     /// The record that gives an own name this content: the one that there is if it says so and lasts,
@@ -157,8 +165,10 @@ impl Shared {
         let key = record.key();
         let candidates: Vec<PeerId> = {
             let knowledge = self.knowledge();
-            let others = knowledge.repair.live().nearest(&key).filter(|peer| **peer != self.own);
-            others.take(MAX_ASKED).copied().collect()
+            let (repair, now) = (&knowledge.repair, self.elapsed());
+            let others = repair.live().nearest(&key).filter(|peer| **peer != self.own);
+            let believed = others.filter(|peer| repair.is_believed(now, peer));
+            believed.take(MAX_ASKED).copied().collect()
         };
         let wanted = candidates.len().min(REPLICAS - 1);
         let mut waiting = candidates.into_iter();
@@ -235,7 +245,12 @@ impl Shared {
         let _lock = self.writing.lock(&plain).await;
         let record = self.knowledge().index.of_name(&self.own, &plain).cloned();
         let Some(record) = record.filter(|record| !record.record().tombstone) else {
-            return self.library.local().delete(Reference::Name(plain)).await;
+            let entry = self.library.resolve(&plain).await?;
+            self.library.local().delete(Reference::Name(plain.clone())).await?;
+            if let Some(entry) = entry.filter(|entry| entry.name == plain) {
+                self.library.forget_contents(entry.digest).await?;
+            }
+            return Ok(());
         };
         let tombstone = self.tombstone(&record).map_err(io::Error::other);
         let tombstone = tombstone.map_err(StorageError::from)?;
@@ -251,7 +266,7 @@ impl Shared {
         self.learn(&tombstone, Interest::Wanted);
         self.knowledge().repair.released(&tombstone.key());
         self.pass_on(&tombstone, None);
-        Ok(())
+        Ok(self.library.forget_contents(record.record().module).await?)
     }
 
     /// Tells the network of a name that is on this disk, and that it does not know.
@@ -260,7 +275,10 @@ impl Shared {
     ///
     /// As the storage does.
     pub(crate) async fn adopt(&self, name: &Name, module: Digest) -> Result<(), StorageError> {
-        let Some(contents) = stored(self.library.contents(module).await)? else { return Ok(()) };
+        let contents = stored(self.library.contents(module).await)?;
+        let Some(contents) = contents.filter(|list| self.is_passed_on(name, list)) else {
+            return Ok(());
+        };
         match self.issue(name, content(module, &contents)) {
             Ok(record) => {
                 self.library.local().write(vec![rows::record(&record)]).await?;

@@ -133,10 +133,10 @@ impl Shared {
         self.node.get()
     }
 
-    /// The peers that are connected.
+    /// The peers that are connected directly: a relay carries no more than single questions.
     pub(crate) fn live(&self) -> Vec<PeerId> {
         let Some(node) = self.node() else { return Vec::new() };
-        node.peers().iter().map(|peer| peer.id).collect()
+        node.peers().direct().map(|peer| peer.id).collect()
     }
 
     /// The time by the node's own clock, which is what repairing goes by.

@@ -15,13 +15,21 @@ impl Shared {
     /// Whose a module is and who keeps it; `None` if no record tells.
     pub(crate) fn provenance(&self, digest: Digest, name: Option<&Name>) -> Option<Provenance> {
         let knowledge = self.knowledge();
-        let of_name = name.and_then(|name| {
-            let owner = match name.namespace() {
-                None => self.own,
-                Some(_) => self.trust.owner(name)?,
-            };
-            knowledge.index.of_name(&owner, name)
+        let owner = name.and_then(|name| match name.namespace() {
+            None => Some(self.own),
+            Some(_) => self.trust.owner(name),
         });
+        let of_name =
+            owner.zip(name).and_then(|(owner, name)| knowledge.index.of_name(&owner, name));
+        if of_name.is_none() && owner == Some(self.own) {
+            // It is too large for others.
+            return Some(Provenance {
+                owner: self.own.to_string(),
+                canonical_name: None,
+                replicas: 0,
+                source: ModuleSource::Local,
+            });
+        }
         let known = of_name.filter(|record| record.record().module == digest);
         let record: &SignedRecord = known.or_else(|| knowledge.index.by_module(&digest).next())?;
         let owner = record.record().owner;

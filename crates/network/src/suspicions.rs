@@ -1,4 +1,4 @@
-//! What others say that makes it likely that something is wrong with this node itself.
+//! What others say that makes it likely that something is wrong with this node itself, or with them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Suspicions {
     out_of_time: AtomicU64,
     newer: AtomicU64,
+    false_copies: AtomicU64,
 }
 
 impl Suspicions {
@@ -29,11 +30,17 @@ impl Suspicions {
         }
     }
 
-    /// How often both were, by their names.
-    pub(crate) fn counts(&self) -> [(&'static str, u64); 2] {
+    /// A peer says that it holds what it cannot prove to hold.
+    pub(crate) fn false_copy(&self) {
+        self.false_copies.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often each was, by their names.
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 3] {
         [
             ("own_out_of_time", self.out_of_time.load(Ordering::Relaxed)),
             ("own_newer", self.newer.load(Ordering::Relaxed)),
+            ("false_copies", self.false_copies.load(Ordering::Relaxed)),
         ]
     }
 }

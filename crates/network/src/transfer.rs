@@ -13,12 +13,14 @@ mod fetch;
 mod job;
 mod message;
 mod partial;
+mod proof;
 mod range;
 mod schedule;
 mod serve;
 
 pub(crate) use fetch::{FetchError, Fetcher, Peers, Timing};
 pub(crate) use partial::Partials;
+pub(crate) use proof::{Unproved, prove};
 #[cfg(test)]
 pub(crate) use serve::ServeError;
 pub(crate) use serve::{ServeLimits, Server, Source};

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::Key;
+use crate::audits::audit;
 use crate::core::repair::Action;
 use crate::core::sync::{Answer, Round};
 use crate::node::{REQUEST_BYTES_PER_SECOND, REQUESTS_PER_SECOND};
@@ -61,6 +62,7 @@ pub(crate) fn start(shared: &Arc<Shared>, queues: Queues) -> JoinSet<()> {
     tasks.spawn(tend(shared.clone()));
     tasks.spawn(refresh(shared.clone()));
     tasks.spawn(remember(shared.clone()));
+    tasks.spawn(audit(shared.clone()));
     tasks
 }
 

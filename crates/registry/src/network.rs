@@ -13,7 +13,8 @@ pub struct Provenance {
     /// the node that registered it, as far as that is known here.
     pub owner: String,
     /// The name with its owner's peer id as the namespace, which means the same on every node.
-    /// `None` for a module that was asked for by digest and has no name here.
+    /// `None` for a module that was asked for by digest and has no name here, and for one that is too
+    /// large for other nodes, which do not know its name.
     pub canonical_name: Option<Name>,
     /// How many other nodes are known to keep it.
     pub replicas: u32,

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 
-use wasm_exec_network::{NetworkBackend, NetworkConfig, NetworkError};
+use wasm_exec_network::{MAX_CLOSURE_BYTES, NetworkBackend, NetworkConfig, NetworkError};
 use wasm_exec_registry::RedbBackend;
 
 use crate::cli::settings::network::{
@@ -59,6 +59,7 @@ pub(super) async fn open(
         trust: settings.trust.clone(),
         mdns: settings.mdns,
         wasm_bytes,
+        closure_bytes: MAX_CLOSURE_BYTES,
         agent: AGENT.to_owned(),
     };
     Ok(NetworkBackend::open(local, partial, config).await?)

@@ -1,5 +1,6 @@
 //! A node that is a process of its own, and what it answers.
 
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -101,6 +102,13 @@ impl Node {
     pub(super) fn restart_as(&mut self, flags: &str) {
         self.server.kill();
         self.server = Server::start(self.directory.path(), flags);
+    }
+
+    /// Ends it and starts a node in its place, whose log comes into a file.
+    pub(super) fn restart_logging(&mut self, flags: &str, log: &Path) {
+        self.server.kill();
+        let flags = format!("{FLAGS} {flags}");
+        self.server = Server::start_logging(self.directory.path(), &flags, log);
     }
 
     /// Where others join by it.

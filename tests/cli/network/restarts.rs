@@ -1,6 +1,7 @@
 //! Nodes that end and start again.
 
 use super::node::{DOUBLE, Node, TRIPLE};
+use crate::support::wait_for;
 
 /// A server that is no node.
 const EMBEDDED: &str = "-p 0 --listen 127.0.0.1 --p2p=false -d data";
@@ -61,4 +62,29 @@ fn an_embedded_store_becomes_a_node_and_one_without_a_network_again() {
     }
     one.get("/v1/modules/other").problem(404, "unknown-module");
     one.get("/v1/network").problem(404, "not-found");
+}
+
+/// In a network a namespace is an owner, and a server that is no node lets anybody have any.
+#[test]
+fn names_in_namespaces_of_an_embedded_store_are_told_of_and_wait_until_it_is_one_again() {
+    let mut one = Node::start("-d data");
+    one.restart_as(EMBEDDED);
+    one.put("acme:utils", DOUBLE).has_status(201);
+    one.put("acme:other", DOUBLE).has_status(201);
+    one.put("utils", TRIPLE).has_status(201);
+
+    let logs = tempfile::tempdir().unwrap();
+    let log = logs.path().join("log");
+    one.restart_logging("-d data", &log);
+    wait_for(&log, "names in namespaces that are no peer's id");
+    let log = std::fs::read_to_string(&log).unwrap();
+    let told: Vec<_> = log.lines().filter(|line| line.contains("acme:")).collect();
+    assert!(matches!(*told, [line] if line.contains(r#""names":2"#)), "{log}");
+    one.get("/v1/modules/acme:utils").problem(404, "unknown-module");
+    one.put("acme:utils", DOUBLE).problem(403, "forbidden");
+    one.delete("acme:utils").problem(403, "forbidden");
+    one.computes("utils", 6);
+
+    one.restart_as(EMBEDDED);
+    one.computes("acme:utils", 4);
 }

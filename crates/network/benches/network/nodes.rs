@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
-use wasm_exec_network::{NetworkBackend, NetworkConfig};
+use wasm_exec_network::{MAX_CLOSURE_BYTES, NetworkBackend, NetworkConfig};
 use wasm_exec_registry::{
     Backend, Digest, GraphLimits, NetworkStatus, RedbBackend, RegisterError, Registration, Registry,
 };
@@ -40,6 +40,7 @@ fn config(listen: &str, peer: Option<&Node>) -> NetworkConfig {
         trust: Vec::new(),
         mdns: false,
         wasm_bytes: 64 << 20,
+        closure_bytes: MAX_CLOSURE_BYTES,
         agent: "bench".to_owned(),
     }
 }

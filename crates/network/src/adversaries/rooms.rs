@@ -8,6 +8,7 @@ use super::support::{Evil, Honest, Serving, Wiles, content, eventually, first, s
 use crate::fetching::MAX_CLOSURE_BYTES;
 use crate::held::{Held, HoldingLimits};
 use crate::index::{Index, IndexLimits};
+use crate::node::PeerBounds;
 use crate::protocol::{Receipt, Refusal};
 use crate::record::{Content, NameRecord};
 
@@ -166,4 +167,44 @@ async fn another_takes_the_place_of_a_node_without_room() {
         eventually("it is held", async || (node.status().records.held == 1).then_some(())).await;
     }
     assert_eq!(full.resolve(&owner.canonical(&name)).await.unwrap(), content(b"double").module);
+}
+
+/// What a node writes beside a module goes with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_module_leaves_nothing_but_its_tombstone() {
+    let [one, two] = <[Honest; 2]>::try_from(Honest::network(2).await).ok().unwrap();
+    let lists = async |node: &Honest| {
+        let prefix = Bytes::from_static(b"network/contents/");
+        let page = node.shared().library.local().rows(prefix, None, 10).await.unwrap();
+        page.rows.len()
+    };
+    for name in ["utils", "other@1.0.0"] {
+        one.register(name, name).await;
+    }
+    // The same module under another name keeps what belongs to it.
+    one.register("again", "utils").await;
+    for node in [&one, &two] {
+        assert_eq!(lists(node).await, 2);
+    }
+    one.delete("utils").await;
+    assert_eq!(lists(&one).await, 2);
+    one.delete("again").await;
+    one.delete("other@1.0.0").await;
+    assert_eq!(lists(&one).await, 0);
+    eventually("the copies go, too", async || (lists(&two).await == 0).then_some(())).await;
+}
+
+/// The only peer between two nodes has no room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_peer_has_is_fetched_from_farther_away() {
+    let bounds = || PeerBounds { wanted_peers: 0, ..PeerBounds::default() };
+    let between = Honest::with(Vec::new(), bounds()).await;
+    between.shared().knowledge().held =
+        Held::new(HoldingLimits { bytes: 0, bytes_per_owner: 0, records: 0 });
+    let owner = Honest::with(between.addresses(), bounds()).await;
+    let caller = Honest::with(between.addresses(), bounds()).await;
+    between.until_peers(2).await;
+    let _ = owner.try_register("utils", "double").await;
+    assert_eq!((owner.replicas("utils"), caller.status().peers.len()), (0, 1));
+    caller.until_loads(&owner.canonical("utils"), b"double").await;
 }

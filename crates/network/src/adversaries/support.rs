@@ -21,6 +21,7 @@ use wasm_exec_registry::{
 use crate::backend::NetworkBackend;
 use crate::config::NetworkConfig;
 use crate::contents::{Contents, ContentsId};
+use crate::fetching::MAX_CLOSURE_BYTES;
 use crate::network_id::NetworkId;
 use crate::node::{Node, NodeConfig, PeerBounds, Peers, Service, Transport};
 use crate::pace::Pace;
@@ -46,15 +47,24 @@ impl Honest {
     }
 
     pub(super) async fn with(peers: Vec<String>, bounds: PeerBounds) -> Self {
-        Self::open(RedbBackend::in_memory(CACHE_BYTES).unwrap(), peers, bounds).await
+        Self::set_up(peers, |node| node.bounds = bounds).await
+    }
+
+    /// One whose node is set up otherwise.
+    pub(super) async fn set_up(peers: Vec<String>, change: impl FnOnce(&mut NodeConfig)) -> Self {
+        Self::open(RedbBackend::in_memory(CACHE_BYTES).unwrap(), peers, change).await
     }
 
     /// One that keeps everything in a directory.
     pub(super) async fn on(directory: &Path, peers: Vec<String>) -> Self {
-        Self::open(database(directory).await, peers, PeerBounds::default()).await
+        Self::open(database(directory).await, peers, |_| {}).await
     }
 
-    async fn open(local: RedbBackend, peers: Vec<String>, bounds: PeerBounds) -> Self {
+    async fn open(
+        local: RedbBackend,
+        peers: Vec<String>,
+        change: impl FnOnce(&mut NodeConfig),
+    ) -> Self {
         let config = NetworkConfig {
             listen: vec!["/memory/0".to_owned()],
             peers,
@@ -62,10 +72,10 @@ impl Honest {
             trust: Vec::new(),
             mdns: false,
             wasm_bytes: 32 << 20,
+            closure_bytes: MAX_CLOSURE_BYTES,
             agent: "test".to_owned(),
         };
-        let backend =
-            NetworkBackend::open_with(local, None, config, |node| node.bounds = bounds).await;
+        let backend = NetworkBackend::open_with(local, None, config, change).await;
         let backend = Arc::new(backend.unwrap());
         Self { registry: Registry::new(backend.clone()), backend }
     }

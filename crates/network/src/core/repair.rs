@@ -7,9 +7,11 @@
 //! holders, the nearest first. Who is later in it waits longer before it acts, and asks again first.
 //! So one node acts at a time, and if it does not, because it lies or is slow, the next one does.
 //!
-//! A peer is believed what it says it holds. One that lies can so keep a copy from being made; it
-//! cannot keep the owner from having its own.
+//! A peer is believed what it says it holds, until it is asked to prove it and cannot
+//! ([`Repair::next_audit`]). Until then one that lies keeps a copy from being made; it cannot keep the
+//! owner from having its own.
 
+mod doubts;
 mod flights;
 mod holding;
 mod plan;
@@ -21,8 +23,9 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use libp2p::PeerId;
-use rand::Rng;
+use rand::{Rng, RngExt};
 
+use self::doubts::Doubts;
 use self::flights::Flights;
 use self::holding::{Holding, View};
 use self::plan::Plan;
@@ -89,6 +92,17 @@ pub enum Stored {
     Failed,
 }
 
+/// What came of asking a peer to prove that it holds a record's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// It proved it.
+    Given,
+    /// It was silent, though it says that it holds it.
+    Silent,
+    /// It has something else, or nothing, and says that it holds it.
+    Wrong,
+}
+
 /// How things stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -102,6 +116,9 @@ pub struct Counts {
     pub stores: usize,
 }
 
+/// At how many records is looked for one that another peer says it holds.
+const MAX_AUDITABLE: usize = 64;
+
 /// The last key there can be.
 const LAST: Key = Key::from_bytes([u8::MAX; Key::BYTES]);
 
@@ -114,13 +131,15 @@ pub struct Repair {
     /// The key of the record that was looked at last.
     cursor: Key,
     flights: Flights,
+    doubts: Doubts,
 }
 
 impl Repair {
     /// A node that holds nothing and knows nobody.
     pub fn new(me: PeerId) -> Self {
         let live = LivePeers::from_iter([me]);
-        Self { me, live, holdings: BTreeMap::new(), cursor: LAST, flights: Flights::default() }
+        let (flights, doubts) = (Flights::default(), Doubts::default());
+        Self { me, live, holdings: BTreeMap::new(), cursor: LAST, flights, doubts }
     }
 
     /// The peers that live, this node among them.
@@ -138,6 +157,7 @@ impl Repair {
     pub fn left(&mut self, peer: &PeerId) {
         if *peer != self.me && self.live.remove(peer) {
             self.flights.forget(peer);
+            self.doubts.forget(peer);
             self.holdings.values_mut().for_each(|holding| holding.forget(peer));
         }
     }
@@ -161,8 +181,9 @@ impl Repair {
     /// `peer` answered that it holds these of the records it was asked for.
     pub fn told(&mut self, now: Duration, peer: &PeerId, held: &[Key]) {
         let held: BTreeSet<_> = held.iter().collect();
+        let is_believed = self.is_believed(now, peer);
         for key in self.flights.answered(peer) {
-            if let Some(holding) = self.holdings.get_mut(&key) {
+            if let Some(holding) = self.holdings.get_mut(&key).filter(|_| is_believed) {
                 holding.told(now, peer, held.contains(&key));
             }
         }
@@ -188,11 +209,56 @@ impl Repair {
         random: &mut impl Rng,
     ) {
         self.flights.landed(peer, key);
+        if !self.is_believed(now, peer) {
+            return;
+        }
         let Some(holding) = self.holdings.get_mut(key).filter(|_| *peer != self.me) else { return };
         match stored {
             Stored::Yes => holding.told(now, peer, true),
             Stored::Refused => holding.refused(now, peer, random),
             Stored::Failed => holding.failed(now, peer, random),
+        }
+    }
+
+    /// Whether `peer` has not been found out to say that it holds what it does not.
+    pub fn is_believed(&self, now: Duration, peer: &PeerId) -> bool {
+        !self.doubts.is_distrusted(now, peer)
+    }
+
+    /// Somebody who says that it holds a record's content, any of both, to prove it. Ends with
+    /// [`Repair::audited`] or [`Repair::denied`], or with nothing if it could not be asked.
+    pub fn next_audit(&self, now: Duration, random: &mut impl Rng) -> Option<(PeerId, Key)> {
+        let mut from = [0; Key::BYTES];
+        random.fill_bytes(&mut from);
+        let from = Key::from_bytes(from);
+        let all = self.holdings.range(from..).chain(self.holdings.range(..from));
+        let mut held = all.take(MAX_AUDITABLE).filter_map(|(key, holding)| {
+            let holders: Vec<_> = holding.holders().collect();
+            let index = random.random_range(0..holders.len().max(1));
+            holders.get(index).map(|peer| (**peer, *key))
+        });
+        held.find(|(peer, _)| self.live.contains(peer) && self.is_believed(now, peer))
+    }
+
+    /// `peer`, asked to prove that it holds the content of the record, answered so. `true` if it is
+    /// found out by it: then nothing that it says counts for a while, and it is to hold nothing.
+    pub fn audited(&mut self, now: Duration, peer: &PeerId, key: &Key, proof: Proof) -> bool {
+        if proof == Proof::Given
+            && let Some(holding) = self.holdings.get_mut(key)
+        {
+            holding.told(now, peer, true);
+        }
+        let is_found_out = self.doubts.note(now, peer, proof);
+        if is_found_out {
+            self.holdings.values_mut().for_each(|holding| holding.forget(peer));
+        }
+        is_found_out
+    }
+
+    /// `peer` says that it does not hold the content of the record.
+    pub fn denied(&mut self, now: Duration, peer: &PeerId, key: &Key) {
+        if let Some(holding) = self.holdings.get_mut(key) {
+            holding.told(now, peer, false);
         }
     }
 
@@ -211,8 +277,8 @@ impl Repair {
     /// What to do now. To be called about once a second, and when something was reported.
     pub fn plan(&mut self, now: Duration, random: &mut impl Rng) -> Vec<Action> {
         self.give_up_what_is_late(now, random);
-        let Self { me, live, holdings, cursor, flights } = self;
-        let view = View { now, me, live };
+        let Self { me, live, holdings, cursor, flights, doubts } = self;
+        let view = View { now, me, live, doubts };
         let mut plan = Plan::new(now, flights);
         let mut released = Vec::new();
         let mut left = MAX_LOOKED_AT;

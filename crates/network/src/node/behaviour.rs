@@ -45,6 +45,20 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 const PROVIDER_TTL: Duration = Duration::from_secs(3 * 60 * 60);
 const PROVIDER_RENEWAL: Duration = Duration::from_secs(60 * 60);
 
+/// For how many peers this node relays at a time, each of them connected to it; how often for one of
+/// them; and how long, until it asks again.
+const RESERVATIONS: usize = 64;
+const RESERVATIONS_OF_ONE: usize = 1;
+const RESERVED_FOR: Duration = Duration::from_secs(60 * 60);
+
+/// How many connections it relays at a time, and to one peer; how long each may last; and how many
+/// bytes may go through it, either way: enough for two peers to find a direct way to each other and to
+/// ask about single names, and no content.
+const CIRCUITS: usize = 16;
+const CIRCUITS_OF_ONE: usize = 4;
+const CIRCUIT_DURATION: Duration = Duration::from_secs(2 * 60);
+const CIRCUIT_BYTES: u64 = 128 << 10;
+
 /// Streams of one connection beyond those that are counted as requests: those that are read.
 const READING_STREAMS: usize = 16;
 
@@ -117,12 +131,36 @@ impl Behaviour {
             autonat_client: on_the_internet.then(Default::default).into(),
             autonat_server: on_the_internet.then(Default::default).into(),
             relay_client,
-            relay_server: on_the_internet
-                .then(|| relay::Behaviour::new(local, relay::Config::default()))
-                .into(),
+            relay_server: on_the_internet.then(|| relay_server(local)).into(),
             hole_punching: on_the_internet.then(|| dcutr::Behaviour::new(local)).into(),
         }
     }
+
+    /// Says whether this node relays for others.
+    pub(super) fn set_relaying(&mut self, status: relay::Status) {
+        if let Some(relay) = self.relay_server.as_mut() {
+            relay.set_status(Some(status));
+        }
+    }
+}
+
+/// Relays for others, once it is told to.
+fn relay_server(local: PeerId) -> relay::Behaviour {
+    // Its rate limits are libp2p's: a reservation or a circuit each two minutes from one peer and each
+    // minute from one address over time, and 30 and 60 at once.
+    let config = relay::Config {
+        max_reservations: RESERVATIONS,
+        max_reservations_per_peer: RESERVATIONS_OF_ONE,
+        reservation_duration: RESERVED_FOR,
+        max_circuits: CIRCUITS,
+        max_circuits_per_peer: CIRCUITS_OF_ONE,
+        max_circuit_duration: CIRCUIT_DURATION,
+        max_circuit_bytes: CIRCUIT_BYTES,
+        ..relay::Config::default()
+    };
+    let mut relay = relay::Behaviour::new(local, config);
+    relay.set_status(Some(relay::Status::Disable));
+    relay
 }
 
 fn limits(bounds: &PeerBounds) -> connection_limits::Behaviour {

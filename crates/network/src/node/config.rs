@@ -57,6 +57,9 @@ pub(crate) enum Transport {
     /// The same, where all that is sent comes so much later.
     #[cfg(feature = "delay")]
     Delayed(Duration),
+    /// TCP behind a wall that lets in only whom the node has dialled.
+    #[cfg(test)]
+    Walled,
 }
 
 /// What peers may use of a node, each by itself and all together.

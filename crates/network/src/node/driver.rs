@@ -4,6 +4,7 @@
 mod answering;
 mod events;
 mod looking_up;
+mod reached;
 mod relaying;
 mod twins;
 mod upkeep;
@@ -27,6 +28,7 @@ use tokio::task::JoinSet;
 use tokio::time::{self, MissedTickBehavior};
 
 use self::answering::{Answer, Ask};
+use self::reached::Reached;
 use self::relaying::Relays;
 use self::twins::Twins;
 use self::visitors::Visitors;
@@ -75,12 +77,15 @@ pub(super) struct Driver {
     asks_at_once: usize,
     /// Whether relays are of use.
     on_the_internet: bool,
+    /// Whether this node is one.
+    relaying: bool,
     listeners: Vec<ListenerId>,
     ledger: Ledger,
     members: Members,
     redial: Redial,
     inward: Inward,
     relays: Relays,
+    reached: Reached,
     twins: Twins,
     visitors: Visitors,
     refusals: Refusals,
@@ -130,12 +135,14 @@ impl Driver {
             visit: config.bounds.visit,
             asks_at_once: config.bounds.asks_at_once,
             on_the_internet: !config.local_only_mode,
+            relaying: false,
             listeners: Vec::new(),
             ledger: Ledger::new(config.bounds),
             members: Members::default(),
             redial: Redial::new(&local),
             inward,
             relays: Relays::default(),
+            reached: Reached::default(),
             twins: Twins::default(),
             visitors: Visitors::default(),
             refusals: Refusals::default(),

@@ -63,6 +63,11 @@ impl Peers {
         self.0.values().map(|peer| &**peer)
     }
 
+    /// Those of them that are reached directly. Content, and names by the thousand, go to them alone.
+    pub(crate) fn direct(&self) -> impl Iterator<Item = &Peer> {
+        self.iter().filter(|peer| !peer.relayed)
+    }
+
     /// One of them.
     pub(crate) fn get(&self, id: &PeerId) -> Option<&Peer> {
         self.0.get(id).map(|peer| &**peer)
@@ -100,9 +105,17 @@ struct Connection {
     id: ConnectionId,
     direction: Direction,
     remote: Multiaddr,
+    relayed: bool,
     since: Instant,
     /// When a ping was last answered on it; before the first time, when it began.
     answered: Instant,
+}
+
+impl Connection {
+    /// Whether it stays on this machine. Where a relay is says nothing of who comes through it.
+    fn is_local(&self) -> bool {
+        !self.relayed && is_loopback(&self.remote)
+    }
 }
 
 impl Members {
@@ -123,9 +136,10 @@ impl Members {
             ConnectedPoint::Dialer { .. } => Direction::Outbound,
             ConnectedPoint::Listener { .. } => Direction::Inbound,
         };
-        let remote = endpoint.get_remote_address().clone();
+        let (remote, relayed) = (endpoint.get_remote_address().clone(), endpoint.is_relayed());
+        let (since, answered) = (now, now);
         let member = self.members.entry(peer).or_insert_with(|| Member::new(now));
-        member.connections.push(Connection { id, direction, remote, since: now, answered: now });
+        member.connections.push(Connection { id, direction, remote, relayed, since, answered });
         self.refresh(peer)
     }
 
@@ -183,7 +197,29 @@ impl Members {
     pub(super) fn is_local(&self, peer: &PeerId) -> bool {
         self.members
             .get(peer)
-            .is_some_and(|member| member.connections.iter().any(|one| is_loopback(&one.remote)))
+            .is_some_and(|member| member.connections.iter().any(Connection::is_local))
+    }
+
+    /// Whether `peer` is reached through a relay alone.
+    pub(super) fn is_relayed(&self, peer: &PeerId) -> bool {
+        self.members.get(peer).is_some_and(Member::is_relayed)
+    }
+
+    /// Whether `peer` has opened this connection directly, without a relayed one that could have helped
+    /// it through a router.
+    pub(super) fn has_dialled_us(&self, peer: &PeerId, id: ConnectionId) -> bool {
+        self.members.get(peer).is_some_and(|member| {
+            let is_it = |one: &Connection| one.id == id && one.direction == Direction::Inbound;
+            member.connections.iter().any(is_it)
+                && !member.connections.iter().any(|one| one.relayed)
+        })
+    }
+
+    /// Where this node has dialled `peer` directly, if it has.
+    pub(super) fn dialled(&self, peer: &PeerId) -> Option<&Multiaddr> {
+        let connections = &self.members.get(peer)?.connections;
+        let is_dialled = |one: &&Connection| one.direction == Direction::Outbound && !one.relayed;
+        connections.iter().find(is_dialled).map(|one| &one.remote)
     }
 
     /// Those who have not said in time what they speak.
@@ -266,8 +302,12 @@ impl Member {
             rtt: self.rtt,
             agent: identity.agent.clone(),
             direction: self.connections.first()?.direction,
-            relayed: self.connections.iter().all(|connection| is_relayed(&connection.remote)),
+            relayed: self.is_relayed(),
         })
+    }
+
+    fn is_relayed(&self) -> bool {
+        self.connections.iter().all(|connection| connection.relayed)
     }
 }
 

@@ -104,7 +104,7 @@ impl Behaviour {
     fn established(&mut self, event: ConnectionEstablished<'_>) {
         let peer = event.peer_id;
         let waiting = self.waiting.remove(&peer).unwrap_or_default();
-        if is_relayed(event.endpoint.get_remote_address()) {
+        if event.endpoint.is_relayed() {
             *self.relayed.entry(peer).or_default() += 1;
             refuse(waiting, OpenError::Relayed);
             return;
@@ -116,7 +116,7 @@ impl Behaviour {
     }
 
     fn closed(&mut self, event: ConnectionClosed<'_>) {
-        if is_relayed(event.endpoint.get_remote_address()) {
+        if event.endpoint.is_relayed() {
             if let Entry::Occupied(mut relayed) = self.relayed.entry(event.peer_id) {
                 *relayed.get_mut() -= 1;
                 if *relayed.get() == 0 {
@@ -141,8 +141,9 @@ impl Behaviour {
         }
     }
 
-    fn handler(&self, remote: &Multiaddr) -> Handler {
-        Handler::new(self.protocol.clone(), is_relayed(remote))
+    /// `relay` is the address of a connection that says whether there is one.
+    fn handler(&self, relay: &Multiaddr) -> Handler {
+        Handler::new(self.protocol.clone(), is_relayed(relay))
     }
 }
 
@@ -160,10 +161,11 @@ impl NetworkBehaviour for Behaviour {
         &mut self,
         _: ConnectionId,
         _: PeerId,
+        local: &Multiaddr,
         _: &Multiaddr,
-        remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(remote))
+        // Of who comes through a relay, the remote address says nothing but who it is.
+        Ok(self.handler(local))
     }
 
     fn handle_established_outbound_connection(

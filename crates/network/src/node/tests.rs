@@ -2,5 +2,6 @@
 
 mod hostile;
 mod meeting;
+mod relayed;
 mod support;
 mod transfer;

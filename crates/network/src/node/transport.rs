@@ -46,6 +46,11 @@ pub(super) fn build(
                 .map(move |channel, _| super::delayed::Delayed::new(channel, delay));
             secure(guarded(distant, secret), keypair)?
         }
+        #[cfg(test)]
+        (Transport::Walled, _) => {
+            let tcp = secure(tcp::tokio::Transport::new(tcp::Config::default()), keypair)?;
+            super::walled::Walled::new(tcp).boxed()
+        }
         (Transport::Network, Some(secret)) => {
             let tcp = tcp::tokio::Transport::new(tcp::Config::default());
             named(secure(guarded(tcp, Some(secret)), keypair)?)?

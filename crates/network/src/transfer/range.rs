@@ -16,7 +16,7 @@ use bao_tree::{BaoTree, BlockSize, ChunkNum, ChunkRanges};
 const GROUP: BlockSize = BlockSize::from_chunk_log(4);
 
 /// A group's bytes.
-const GROUP_BYTES: u64 = 16 << 10;
+pub(super) const GROUP_BYTES: u64 = 16 << 10;
 
 /// The most bytes of a range. All ranges of an item but its last have as many.
 pub(crate) const RANGE_BYTES: u32 = 1 << 20;

@@ -2,7 +2,7 @@
 
 use tempfile::TempDir;
 use wasm_exec_network::{NetworkBackend, NetworkConfig, NetworkError};
-use wasm_exec_registry::{RedbBackend, RegisterError, RegistryError};
+use wasm_exec_registry::{ModuleSource, RedbBackend, RegisterError, RegistryError};
 
 use crate::support::{Node, config, eventually};
 
@@ -127,4 +127,28 @@ async fn a_restarted_node_has_what_it_had() {
     node.until_loads("utils", b"double").await;
     node.until_loads("others", b"triple").await;
     other.until_loads("utils", b"double").await;
+}
+
+/// All of a closure is in memory when it is committed, so there is a bound, and what is beyond it is
+/// registered all the same, for the node itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_for_others_stays_on_its_node() {
+    const BOUND: u64 = 4096;
+    let one = Node::with(&[], |config| config.closure_bytes = BOUND).await;
+    let two = Node::with(&[&one], |config| config.closure_bytes = BOUND).await;
+    one.until_peers(1).await;
+    let part = vec![1; BOUND as usize / 2];
+    one.register("part", part.clone()).await;
+    let whole = one.try_register("whole", &[("part", "part")], vec![2; part.len()]).await.unwrap();
+    // It is here, and says of itself that it is nowhere else.
+    assert_eq!(one.load("whole").await.unwrap().len(), 2);
+    assert_eq!(one.replicas("part").await, 1);
+    let provenance = one.provenance(whole.digest, "whole").await.unwrap();
+    let ModuleSource::Local = provenance.source else { panic!("{provenance:?}") };
+    assert_eq!((provenance.replicas, provenance.canonical_name), (0, None));
+    two.until_loads(&format!("{}:part", one.id()), &part).await;
+    let name = format!("{}:whole", one.id());
+    assert!(matches!(two.resolve(&name).await, Err(RegistryError::UnknownName(_))));
+    // Nor is it given by its digest.
+    assert!(two.resolve(&whole.digest.to_string()).await.is_err());
 }

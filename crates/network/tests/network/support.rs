@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use wasm_exec_network::{NetworkBackend, NetworkConfig};
+use wasm_exec_network::{MAX_CLOSURE_BYTES, NetworkBackend, NetworkConfig};
 use wasm_exec_registry::{
-    Backend, Digest, GraphLimits, NetworkStatus, RedbBackend, RegisterError, Registered,
-    Registration, Registry, RegistryError,
+    Backend, Digest, GraphLimits, NetworkStatus, Provenance, RedbBackend, RegisterError,
+    Registered, Registration, Registry, RegistryError,
 };
 
 /// How long anything may take before it is taken for hanging.
@@ -32,6 +32,7 @@ pub(crate) fn config() -> NetworkConfig {
         trust: Vec::new(),
         mdns: false,
         wasm_bytes: 32 << 20,
+        closure_bytes: MAX_CLOSURE_BYTES,
         agent: "test".to_owned(),
     }
 }
@@ -150,11 +151,14 @@ impl Node {
         .await;
     }
 
+    /// What is known of where a name of this node's is from, and who has it.
+    pub(crate) async fn provenance(&self, digest: Digest, name: &str) -> Option<Provenance> {
+        self.backend.provenance(digest, Some(&name.parse().unwrap())).await.unwrap()
+    }
+
     /// On how many others a name of this node's is, as far as it knows.
     pub(crate) async fn replicas(&self, name: &str) -> u32 {
-        let name = name.parse().unwrap();
-        let digest = self.resolve(&format!("{name}")).await.unwrap();
-        let provenance = self.backend.provenance(digest, Some(&name)).await.unwrap();
+        let provenance = self.provenance(self.resolve(name).await.unwrap(), name).await;
         provenance.map_or(0, |provenance| provenance.replicas)
     }
 }

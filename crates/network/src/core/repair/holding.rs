@@ -5,6 +5,7 @@ use std::time::Duration;
 use libp2p::PeerId;
 use rand::{Rng, RngExt};
 
+use super::doubts::Doubts;
 use super::plan::Plan;
 use super::{BELIEVED, FRESH, LINGER, PATIENCE};
 use crate::Key;
@@ -31,6 +32,7 @@ pub(super) struct View<'a> {
     pub(super) now: Duration,
     pub(super) me: &'a PeerId,
     pub(super) live: &'a LivePeers,
+    pub(super) doubts: &'a Doubts,
 }
 
 #[derive(Debug)]
@@ -79,7 +81,9 @@ impl Holding {
 
     /// Plans what to do about the record; `true` if this node is to let go of it.
     pub(super) fn look(&mut self, key: &Key, view: &View<'_>, plan: &mut Plan<'_>) -> bool {
-        let willing = |peer: &PeerId| !self.is_passed_over(view.now, peer);
+        let willing = |peer: &PeerId| {
+            !self.is_passed_over(view.now, peer) && !view.doubts.is_distrusted(view.now, peer)
+        };
         let targets = willing_targets(key, &self.owner, view.live, willing);
         self.forget_others(view.now, &targets);
         let holding = |peer: &&PeerId| *peer == view.me || self.is_held_by(peer);
@@ -147,8 +151,13 @@ impl Holding {
 
     /// How many others are known to hold it.
     pub(super) fn copies(&self) -> usize {
+        self.holders().count()
+    }
+
+    /// Who they are.
+    pub(super) fn holders(&self) -> impl Iterator<Item = &PeerId> {
         let holds = |standing: &&Standing| matches!(standing.known, Known::Holds { .. });
-        self.standings.iter().filter(holds).count()
+        self.standings.iter().filter(holds).map(|standing| &standing.peer)
     }
 
     /// `peer` said whether it holds the record.

@@ -35,6 +35,7 @@ impl Driver {
                 let changed = self.members.disconnected(peer_id, connection_id);
                 if !self.members.contains(&peer_id) {
                     self.relays.disconnected(&peer_id);
+                    self.reached.disconnected(&peer_id);
                 }
                 if changed {
                     self.peers_changed();
@@ -61,9 +62,11 @@ impl Driver {
         now: Instant,
     ) {
         match event {
-            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
-                self.on_identified(peer_id, &info, now);
-            }
+            BehaviourEvent::Identify(identify::Event::Received {
+                connection_id,
+                peer_id,
+                info,
+            }) => self.on_identified(peer_id, connection_id, &info, now),
             BehaviourEvent::Ping(event) => self.on_ping(event),
             BehaviourEvent::Kad(event) => self.on_kad_event(event),
             BehaviourEvent::Store(event) => self.on_store_event(event),
@@ -78,7 +81,13 @@ impl Driver {
     }
 
     /// A peer of this network becomes a live one; we part from any other.
-    fn on_identified(&mut self, peer: PeerId, info: &identify::Info, now: Instant) {
+    fn on_identified(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        info: &identify::Info,
+        now: Instant,
+    ) {
         if !info.protocols.contains(&self.protocols.store) {
             return self.part_from_stranger(peer, now);
         }
@@ -96,11 +105,28 @@ impl Driver {
             self.swarm.add_peer_address(peer, address.clone());
         }
         self.update_routes(peer, info, &addresses);
-        self.relays.identified(peer, info);
+        self.relays.identified(peer, info, &addresses);
+        if self.on_the_internet {
+            self.dial_directly(peer, &addresses);
+            self.was_reached_by(peer, connection, &info.observed_addr);
+        }
         self.redial.remember(peer, &addresses, now);
         self.redial.answered(peer, now);
         if self.members.identified(peer, &info.agent_version, addresses) {
             self.peers_changed();
+        }
+    }
+
+    /// Notes where a peer has dialled this node that nothing but its own dial has let in.
+    fn was_reached_by(&mut self, peer: PeerId, connection: ConnectionId, at: &Multiaddr) {
+        if !self.members.has_dialled_us(&peer, connection) {
+            return;
+        }
+        if let Some(address) = self.reached.witnessed(peer, at.clone())
+            && self.swarm.external_addresses().all(|known| *known != address)
+        {
+            tracing::info!(%address, "others reach this node here");
+            self.swarm.add_external_address(address);
         }
     }
 
