@@ -4,9 +4,13 @@ mod calling;
 mod claims;
 #[cfg(target_os = "linux")]
 mod lan;
+#[cfg(target_os = "linux")]
+mod namespace;
 mod node;
 mod private;
 mod restarts;
+#[cfg(target_os = "linux")]
+mod routers;
 
 use tempfile::tempdir;
 

@@ -1,28 +1,15 @@
 //! Machines on a local network, played by network namespaces on a bridge.
-//!
-//! The test runs itself again in a namespace that has nothing but the bridge, so it neither sees nor
-//! touches the networks of the machine, and all of it goes away with the processes. It needs root, or
-//! a system that lets users have namespaces.
 
-use std::fs;
-use std::io::{self, Write};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use tempfile::TempDir;
 
+use super::namespace::{go_on, machine, play, plug_in, sh};
 use super::node::{DOUBLE, TRIPLE, computes, eventually, get, peer_ids, put};
 use crate::support::Server;
 
-/// Set where the test runs in its namespace.
-const INSIDE: &str = "WASM_EXEC_TEST_INSIDE_NAMESPACE";
-
 /// The name of the test, as the test runner knows it.
 const TEST: &str = "network::lan::machines_of_a_lan_need_no_configuration_and_outlive_its_failure";
-
-/// The ways into a namespace: as a user, and as root where users may not.
-const WAYS: [&[&str]; 2] = [&["--user", "--map-root-user", "--net"], &["--net"]];
 
 /// Makes the bridge, on which this process has an address, too.
 const BRIDGE: &str = "ip link add lan type bridge && ip address add 10.77.0.254/24 dev lan && \
@@ -35,34 +22,11 @@ const MACHINE: &str = r#"read -r _ && ip link set lo up && ip address add "$1/24
 
 #[test]
 fn machines_of_a_lan_need_no_configuration_and_outlive_its_failure() {
-    if std::env::var_os(INSIDE).is_some() {
-        return lan();
-    }
-    let probe = |way: &&&[&str]| {
-        let run = Command::new("unshare").args(**way).args(["sh", "-c", BRIDGE]).output();
-        run.is_ok_and(|run| run.status.success())
-    };
-    let Some(way) = WAYS.iter().find(probe) else {
-        // Not by a macro, whose output is only shown of tests that fail.
-        let reason = "neither this user nor root can make network namespaces with bridges here \
-                      (`unshare` and `ip` are needed, and the rights to use them)";
-        writeln!(io::stderr(), "\nNOT RUN: {TEST}: {reason}\n").unwrap();
-        return;
-    };
-    let inside = Command::new("unshare")
-        .args(*way)
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", TEST, "--nocapture"])
-        .env(INSIDE, "1")
-        .output()
-        .unwrap();
-    let [stdout, stderr] = [inside.stdout, inside.stderr].map(String::from_utf8);
-    assert!(inside.status.success(), "{}\n{}", stdout.unwrap(), stderr.unwrap());
+    play(TEST, BRIDGE, lan);
 }
 
 /// The test, in its namespace.
 fn lan() {
-    sh(BRIDGE);
     let [one, two] = [1, 2].map(Machine::start);
     for machine in [&one, &two] {
         machine.has_peers(1);
@@ -106,22 +70,12 @@ impl Machine {
     fn start(number: u8) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let address = format!("10.77.0.{number}");
-        let mut child = Command::new("unshare")
-            .args(["--net", "sh", "-c", MACHINE, "sh", &address])
-            .arg(env!("CARGO_BIN_EXE_wasm-exec-api"))
-            .args(["--memory", "--p2p", "--listen", &address, "--allow-anonymous"])
-            .current_dir(directory.path())
-            .env_clear()
-            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
-            .env("HOME", directory.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let command = [&*address, env!("CARGO_BIN_EXE_wasm-exec-api")];
+        let flags = ["--memory", "--p2p", "--listen", &address, "--allow-anonymous"];
+        let mut child = machine(MACHINE, &[&command[..], &flags].concat(), directory.path());
         let cable = format!("cable{number}");
-        plug_in(&child, &cable);
-        child.stdin.take().unwrap().write_all(b"\n").unwrap();
+        plug_in(&child, "lan", &cable, "eth0");
+        go_on(&mut child);
         let server = Server::ready(child).expect("the node starts");
         Self { server, cable, _directory: directory }
     }
@@ -137,20 +91,4 @@ impl Machine {
             (peer_ids(&self.server).len() == count).then_some(())
         });
     }
-}
-
-/// Leads a cable from the bridge to a process, once that has a namespace of its own.
-fn plug_in(child: &Child, cable: &str) {
-    let namespace =
-        |process: &str| -> io::Result<PathBuf> { fs::read_link(format!("/proc/{process}/ns/net")) };
-    let own = namespace("self").unwrap();
-    let id = child.id().to_string();
-    eventually("a namespace", || (namespace(&id).unwrap() != own).then_some(()));
-    sh(&format!("ip link add {cable} type veth peer name eth0 netns {id}"));
-    sh(&format!("ip link set {cable} master lan up"));
-}
-
-fn sh(command: &str) {
-    let run = Command::new("sh").args(["-c", command]).output().unwrap();
-    assert!(run.status.success(), "{command}: {run:?}");
 }

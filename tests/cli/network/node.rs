@@ -184,6 +184,12 @@ pub(super) fn put(server: &Server, name: &str, wat: &str) -> Answer {
     answer(&server.put(&format!("/v1/modules/{name}"), wat))
 }
 
+/// Registers a module without a name.
+pub(super) fn register(server: &Server, wat: &str) -> Answer {
+    let head = format!("content-type: text/wat\r\ncontent-length: {}\r\n", wat.len());
+    answer(&server.answer("POST /v1/modules", &head, wat))
+}
+
 fn post(server: &Server, path: &str, body: &str) -> Answer {
     let head = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
     answer(&server.answer(&format!("POST {path}"), &head, body))
