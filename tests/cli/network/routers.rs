@@ -50,14 +50,23 @@ fn nodes_behind_two_routers_reach_each_other() {
 
 /// The test, in its namespace.
 fn routers() {
-    let public = Host::start(1, "192.0.2.1", None, None);
+    for (run, transport) in ["tcp/4001", "udp/4001/quic-v1"].into_iter().enumerate() {
+        reach_each_other(100 * run, transport);
+    }
+}
+
+/// Two nodes that listen by this transport alone. Cables and addresses are numbered from `first`, since
+/// machines that have ended are answered for a little longer.
+fn reach_each_other(first: usize, transport: &str) {
+    let own = format!("192.0.2.{}", first + 1);
+    let public = Host::start(first + 1, &own, transport, None, None);
     let (_, address) = public.server.line.trim_end().split_once(" --peer ").unwrap();
     let behind_a_router = |number: usize| {
-        let mut router = Router::start(number);
-        let own = format!("10.{number}.0.2");
-        (Host::start(number + 1, &own, Some(&mut router), Some(address)), router)
+        let mut router = Router::start(first + number, number);
+        let (cable, own) = (first + number + 1, format!("10.{number}.0.2"));
+        (Host::start(cable, &own, transport, Some(&mut router), Some(address)), router)
     };
-    let [(one, _first), (other, _second)] = [1, 2].map(behind_a_router);
+    let [(one, _its), (other, _others)] = [1, 2].map(behind_a_router);
     // What others have a copy of comes from them.
     put(&one.server, "utils", DOUBLE).has_status(201);
     computes(&other.server, "utils", 4);
@@ -77,11 +86,11 @@ struct Router {
 }
 
 impl Router {
-    fn start(number: usize) -> Self {
+    fn start(cable: usize, number: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let (outside, inside) = (format!("192.0.2.1{number}"), format!("10.{number}.0.1"));
+        let (outside, inside) = (format!("192.0.2.{}", 10 + cable), format!("10.{number}.0.1"));
         let child = machine(ROUTER, &[&outside, &inside], directory.path());
-        plug_in(&child, "world", &format!("router{number}"), "eth0");
+        plug_in(&child, "world", &format!("router{cable}"), "eth0");
         Self { child, inside, _directory: directory }
     }
 
@@ -112,14 +121,15 @@ struct Host {
 
 impl Host {
     fn start(
-        number: usize,
+        cable: usize,
         address: &str,
+        transport: &str,
         router: Option<&mut Router>,
         peer: Option<&str>,
     ) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let desk = format!("10.99.0.{number}");
-        let listen = format!("/ip4/{address}/tcp/4001");
+        let desk = format!("10.99.0.{cable}");
+        let listen = format!("/ip4/{address}/{transport}");
         let way = router.as_ref().map_or("-", |router| &router.inside).to_owned();
         let command = [address, &way, &desk, env!("CARGO_BIN_EXE_wasm-exec-api")];
         let flags = ["--memory", "--p2p", "--no-mdns", "--listen", &desk, "--allow-anonymous"];
@@ -128,9 +138,9 @@ impl Host {
         let mut child = machine(HOST, &parameters, directory.path());
         match router {
             Some(router) => router.serve(&child),
-            None => plug_in(&child, "world", &format!("host{number}"), "eth0"),
+            None => plug_in(&child, "world", &format!("host{cable}"), "eth0"),
         }
-        let cable = format!("desk{number}");
+        let cable = format!("desk{cable}");
         plug_in(&child, "desk", &cable, "eth1");
         sh(&format!("ip link set {cable} type bridge_slave isolated on"));
         go_on(&mut child);

@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libp2p::core::transport::ListenerId;
-use libp2p::core::upgrade::Version;
 use libp2p::futures::StreamExt;
 use libp2p::kad::QueryId;
 use libp2p::request_response::{InboundRequestId, OutboundRequestId};
@@ -119,11 +118,7 @@ impl Driver {
         let (transport, relay_client) = transport::build(&config, &shared.traffic, &inward)?;
         let behaviour = Behaviour::new(&config, &protocols, relay_client);
         let local = shared.peer_id;
-        // All of a network speak its protocols, so what is asked first on a transfer stream goes along
-        // with the protocol's name. Waiting until that is confirmed would take a round trip more.
-        let settings = Config::with_tokio_executor()
-            .with_idle_connection_timeout(IDLE_TIMEOUT)
-            .with_substream_upgrade_protocol_override(Version::V1Lazy);
+        let settings = Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
         let mut driver = Self {
             swarm: Swarm::new(transport, behaviour, local, settings),
             service,
