@@ -45,6 +45,6 @@ pub(crate) fn stand_back() {
     command.args(["--idle", "--pid", "0", &thread]).stdin(Stdio::null());
     match command.status() {
         Ok(status) if status.success() => {}
-        failed => eprintln!("warning: an attacker keeps its priority: {failed:?}"),
+        failed => eprintln!("warning: a thread keeps its priority: {failed:?}"),
     }
 }

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::attack::stand_back;
+
 /// Between two looks of a [`Watch`].
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -23,19 +25,21 @@ pub(crate) struct Usage {
 impl Usage {
     /// What a process and all below it hold now. Those that end meanwhile count as nothing.
     pub(crate) fn of(process: u32) -> Self {
-        let mut usage = Self::default();
-        let mut processes = vec![process];
-        while let Some(process) = processes.pop() {
-            let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let processes = with_children(process);
+        let mut usage = Self { children: processes.len() as u64 - 1, ..Self::default() };
+        for process in processes {
+            let status = status(process);
             usage.resident += field(&status, "VmRSS:") << 10;
             usage.threads += field(&status, "Threads:");
             usage.descriptors += entries(&format!("/proc/{process}/fd")).len() as u64;
-            let children = children(process);
-            usage.children += children.len() as u64;
-            processes.extend(children);
         }
         usage
     }
+}
+
+/// [`Usage::resident`] alone: to count thousands of descriptors takes milliseconds.
+fn resident(process: u32) -> u64 {
+    with_children(process).into_iter().map(|process| field(&status(process), "VmRSS:") << 10).sum()
 }
 
 /// How much processor time a process has had, its children not included.
@@ -47,6 +51,10 @@ pub(crate) fn processor_time(process: u32) -> Duration {
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     let ticks: u32 = fields.skip(11).take(2).filter_map(|field| field.parse::<u32>().ok()).sum();
     TICK * ticks
+}
+
+fn status(process: u32) -> String {
+    fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default()
 }
 
 /// A field's number in `/proc/…/status`.
@@ -72,6 +80,17 @@ fn children(process: u32) -> Vec<u32> {
     entries(&threads).iter().flat_map(of_thread).collect()
 }
 
+/// A process and all below it.
+fn with_children(process: u32) -> Vec<u32> {
+    let mut processes = vec![process];
+    let mut looked_at = 0;
+    while let Some(&process) = processes.get(looked_at) {
+        processes.extend(children(process));
+        looked_at += 1;
+    }
+    processes
+}
+
 /// Looks again and again, and remembers the most memory there was.
 #[derive(Debug)]
 pub(crate) struct Watch {
@@ -84,9 +103,10 @@ impl Watch {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
+            stand_back();
             let mut peak = 0;
             while !stopped.load(Ordering::Relaxed) {
-                peak = peak.max(Usage::of(process).resident);
+                peak = peak.max(resident(process));
                 thread::sleep(INTERVAL);
             }
             peak
