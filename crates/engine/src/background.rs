@@ -9,6 +9,37 @@ use tokio_util::task::AbortOnDropHandle;
 /// The nice value of background threads: the kernel gives a foreground thread nine times the share.
 const NICE: i32 = 10;
 
+/// Wasm of more bytes than this is read in the background, not by threads that serve requests.
+pub const LARGE_WASM: usize = 64 << 10;
+
+/// Gives way, again and again while something long is read in the background, to threads that serve
+/// requests: from a thread that has just begun, whatever its priority, the kernel takes the core only
+/// after milliseconds.
+#[derive(Debug)]
+pub(crate) struct GiveWay {
+    /// Where to give way next, in bytes from the beginning.
+    next: usize,
+}
+
+impl GiveWay {
+    /// How many bytes are read in between.
+    const STRIDE: usize = 16 << 10;
+
+    /// While `wasm` is read. What is small may be read by a thread that serves requests itself.
+    pub(crate) fn while_reading(wasm: &[u8]) -> Self {
+        Self { next: if wasm.len() > LARGE_WASM { Self::STRIDE } else { usize::MAX } }
+    }
+
+    /// Says how far the reading has come, in bytes from the beginning.
+    #[inline]
+    pub(crate) fn at(&mut self, offset: usize) {
+        if offset >= self.next {
+            self.next = offset + Self::STRIDE;
+            std::thread::yield_now();
+        }
+    }
+}
+
 /// A runtime whose threads the kernel runs after those that serve requests.
 #[derive(Debug)]
 pub(crate) struct Background {

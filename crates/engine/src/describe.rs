@@ -9,6 +9,7 @@ use wasmparser::{
     TypeRef, ValidPayload, Validator, WasmFeatures,
 };
 
+use crate::background::GiveWay;
 use crate::door::LimitExceeded;
 
 /// What a module offers and needs.
@@ -190,11 +191,13 @@ impl Reader {
 
     fn read(mut self, wasm: &[u8]) -> Result<Read, BinaryReaderError> {
         let mut allocations = wasmparser::FuncValidatorAllocations::default();
+        let mut way = GiveWay::while_reading(wasm);
         for payload in Parser::new(0).parse_all(wasm) {
             let payload = payload?;
             // The validator goes first: what it lets pass is within the specification's limits.
             match self.validator.payload(&payload)? {
                 ValidPayload::Func(function, body) if self.bodies == Bodies::Validate => {
+                    way.at(body.range().start);
                     let mut validator = function.into_validator(allocations);
                     validator.validate(&body)?;
                     allocations = validator.into_allocations();

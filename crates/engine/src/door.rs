@@ -47,7 +47,7 @@ impl From<BinaryReaderError> for Refusal {
 /// At the first limit that is exceeded, or the first byte that cannot be read. A module that passes
 /// need not be valid.
 pub(crate) fn check(wasm: &[u8], limits: &ModuleLimits) -> Result<(), Refusal> {
-    module::Pass::new(limits).read(wasm)
+    module::Pass::new(limits, wasm).read(wasm)
 }
 
 #[cfg(test)]

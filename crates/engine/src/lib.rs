@@ -70,6 +70,7 @@ pub use access::{
     Read, ReadOutcome, Write,
 };
 pub use artifact::{ArtifactStore, WasmId};
+pub use background::LARGE_WASM;
 pub use call::{CallError, Values};
 pub use compiler::{CompileError, Confinement, WorkerError, run_compile_worker};
 pub use config::{
@@ -104,9 +105,6 @@ const CALL_PATIENCE: Duration = Duration::from_secs(1);
 /// How many threads work in the background besides those that may compile: on large modules, which are
 /// decoded, hashed, checked and printed there.
 const CHECKS: usize = 2;
-
-/// Wasm of more bytes than this is checked off the threads that serve requests.
-const LARGE_WASM: usize = 64 << 10;
 
 /// Compiles, links and calls modules. Cheap to share behind an [`Arc`].
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use quick_cache::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use wasm_exec_engine::{
-    ClientKey, CompileError, Confinement, Description, Engine, GraphNode, LinkError, Module,
-    Occupancy, Profile, WasmId,
+    ClientKey, CompileError, Confinement, Description, Engine, GraphNode, LARGE_WASM, LinkError,
+    Module, Occupancy, Profile, WasmId,
 };
 use wasm_exec_registry::{
     Account, Digest, Graph, Hasher, ListQuery, Manifest, Name, NetworkStatus, Page, Reference,
@@ -36,9 +36,6 @@ pub(crate) const NOTATIONS: usize = 4;
 
 /// How many modules are read at once to be given out or printed.
 pub(crate) const READS: usize = 16;
-
-/// Wasm of more bytes than this is validated and described off the threads that serve requests.
-const LARGE_WASM: usize = 64 << 10;
 
 /// Registers, describes and calls modules. A handle: cheap to clone, and clones share everything but
 /// what [`restricted`](Self::restricted) and [`charged_to`](Self::charged_to) make of them.

@@ -270,10 +270,17 @@ impl Bodies {
             if counts {
                 self.grow(&mut room, size)?;
             }
-            all.push(data, capacity).map_err(|error| {
+            let no_room = |error| {
                 Problem::new(Code::Overloaded, "there is no room for the body").because(error)
-            })?;
-            poll_fn(|context| stint.poll_next(context)).await;
+            };
+            all.push(data, capacity).map_err(no_room)?;
+            loop {
+                poll_fn(|context| stint.poll_next(context)).await;
+                match all.move_some().map_err(no_room)? {
+                    0 => break,
+                    moved => stint.moved(moved),
+                }
+            }
         }
     }
 

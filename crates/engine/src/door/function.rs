@@ -55,7 +55,7 @@ impl FunctionPass {
         tally: &mut Tally,
     ) -> Result<(), Refusal> {
         let range = body.range();
-        tally.offset = range.start;
+        tally.at(range.start);
         tally.add(ModuleLimit::FunctionBytes, range.len() as u64)?;
         tally.add(ModuleLimit::Locals, u64::from(shape.params))?;
         let mut references = u64::from(shape.taken_references);
@@ -72,7 +72,7 @@ impl FunctionPass {
         let labels = &mut self.labels;
         let mut reading = Reading { labels, indices, tally, references, calls: 0 };
         while !reader.eof() {
-            reading.tally.offset = reader.original_position();
+            reading.tally.at(reader.original_position());
             reading.operator(&reader.read()?)?;
         }
         self.operators = reader.into_allocations();

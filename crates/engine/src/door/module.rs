@@ -1,8 +1,8 @@
 //! The pass over a module's sections.
 
 use wasmparser::{
-    CompositeInnerType, ConstExpr, DataKind, ElementItems, ElementKind, Export, ExternalKind,
-    FuncType, Import, Parser, Payload, RecGroup, TableInit, TypeRef, ValType,
+    BinaryReaderError, CompositeInnerType, ConstExpr, DataKind, ElementItems, ElementKind, Export,
+    ExternalKind, FuncType, Import, Parser, Payload, RecGroup, TableInit, TypeRef, ValType,
 };
 
 use super::Refusal;
@@ -84,9 +84,9 @@ pub(super) struct Pass {
 }
 
 impl Pass {
-    pub(super) fn new(limits: &ModuleLimits) -> Self {
+    pub(super) fn new(limits: &ModuleLimits, wasm: &[u8]) -> Self {
         Self {
-            tally: Tally::new(limits),
+            tally: Tally::new(limits, wasm),
             indices: Indices::default(),
             imported_functions: 0,
             bodies: 0,
@@ -103,53 +103,58 @@ impl Pass {
 
     fn payload(&mut self, payload: Payload<'_>) -> Result<(), Refusal> {
         if let Some((_, range)) = payload.as_section() {
-            self.tally.offset = range.start;
+            self.tally.at(range.start);
         }
         match payload {
             Payload::TypeSection(section) => {
-                for group in section {
-                    self.types(group?)?;
+                for group in section.into_iter_with_offsets() {
+                    let group = self.at(group)?;
+                    self.types(group)?;
                 }
             }
             Payload::ImportSection(section) => {
-                for import in section.into_imports() {
-                    self.import(import?)?;
+                for import in section.into_imports_with_offsets() {
+                    let import = self.at(import)?;
+                    self.import(import)?;
                 }
             }
             Payload::FunctionSection(section) => {
-                for ty in section {
-                    self.declare(ty?)?;
+                for ty in section.into_iter_with_offsets() {
+                    let ty = self.at(ty)?;
+                    self.declare(ty)?;
                 }
             }
             Payload::TableSection(section) => {
-                for table in section {
-                    if let TableInit::Expr(start) = table?.init {
+                for table in section.into_iter_with_offsets() {
+                    if let TableInit::Expr(start) = self.at(table)?.init {
                         self.constant(&start)?;
                     }
                 }
             }
             Payload::TagSection(section) => {
-                for tag in section {
+                for tag in section.into_iter_with_offsets() {
+                    let tag = self.at(tag)?;
                     self.tally.add(ModuleLimit::Tags, 1)?;
-                    self.indices.tags.push(tag?.func_type_idx);
+                    self.indices.tags.push(tag.func_type_idx);
                 }
             }
             Payload::GlobalSection(section) => {
-                for global in section {
-                    let global = global?;
+                for global in section.into_iter_with_offsets() {
+                    let global = self.at(global)?;
                     self.tally.add(ModuleLimit::Globals, 1)?;
                     self.indices.globals.push(is_reference(&global.ty.content_type));
                     self.constant(&global.init_expr)?;
                 }
             }
             Payload::ExportSection(section) => {
-                for export in section {
-                    self.export(&export?)?;
+                for export in section.into_iter_with_offsets() {
+                    let export = self.at(export)?;
+                    self.export(&export)?;
                 }
             }
             Payload::ElementSection(section) => {
-                for segment in section {
-                    let segment = segment?;
+                for segment in section.into_iter_with_offsets() {
+                    let segment = self.at(segment)?;
                     self.tally.add(ModuleLimit::ElementSegments, 1)?;
                     if let ElementKind::Active { offset_expr, .. } = &segment.kind {
                         self.constant(offset_expr)?;
@@ -162,9 +167,9 @@ impl Pass {
             }
             Payload::DataSection(section) => {
                 self.tally.set(ModuleLimit::DataSegments, u64::from(section.count()))?;
-                for segment in section {
-                    if let DataKind::Active { offset_expr, .. } = &segment?.kind {
-                        self.constant(offset_expr)?;
+                for segment in section.into_iter_with_offsets() {
+                    if let DataKind::Active { offset_expr, .. } = self.at(segment)?.kind {
+                        self.constant(&offset_expr)?;
                     }
                 }
             }
@@ -186,6 +191,13 @@ impl Pass {
             _ => {}
         }
         Ok(())
+    }
+
+    /// An item of a section, whose offset is that of what is counted next.
+    fn at<T>(&mut self, item: Result<(usize, T), BinaryReaderError>) -> Result<T, Refusal> {
+        let (offset, item) = item?;
+        self.tally.at(offset);
+        Ok(item)
     }
 
     fn types(&mut self, group: RecGroup) -> Result<(), Refusal> {

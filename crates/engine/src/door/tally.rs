@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::limits::{ModuleLimit, ModuleLimits};
+use crate::background::GiveWay;
 
 /// A module has more of something than may be compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,13 +41,23 @@ pub(super) struct Tally {
     counts: [u64; ModuleLimit::ALL.len()],
     function: Option<u32>,
     /// Where the part begins that is being read.
-    pub(super) offset: usize,
+    offset: usize,
+    way: GiveWay,
 }
 
 impl Tally {
-    pub(super) fn new(limits: &ModuleLimits) -> Self {
+    /// For a module that is about to be read.
+    pub(super) fn new(limits: &ModuleLimits, wasm: &[u8]) -> Self {
         let counts = [0; ModuleLimit::ALL.len()];
-        Self { limits: *limits, counts, function: None, offset: 0 }
+        let way = GiveWay::while_reading(wasm);
+        Self { limits: *limits, counts, function: None, offset: 0, way }
+    }
+
+    /// Says where the part begins that is read next.
+    #[inline]
+    pub(super) fn at(&mut self, offset: usize) {
+        self.offset = offset;
+        self.way.at(offset);
     }
 
     /// Begins to count for a function.

@@ -5,12 +5,16 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 use wasm_exec::mapped::{LARGE, Mapped};
 
+/// How many bytes are moved at a time.
+const STEP: usize = 256 << 10;
+
 /// Pieces of a body, put together as they come. A body in one piece, as almost all are, is not copied.
 #[derive(Debug)]
 pub(super) enum Gathering {
     First(Bytes),
     Small(BytesMut),
-    Large(Mapped),
+    /// With what is still to be moved there, in its order.
+    Large(Mapped, [Bytes; 2]),
 }
 
 impl Gathering {
@@ -22,11 +26,12 @@ impl Gathering {
         match self {
             Self::First(first) => first.len(),
             Self::Small(all) => all.len(),
-            Self::Large(all) => all.len(),
+            Self::Large(all, rest) => all.len() + rest.iter().map(Bytes::len).sum::<usize>(),
         }
     }
 
-    /// Appends a piece, of which there are to be `capacity` bytes in all at most.
+    /// Appends a piece, of which there are to be `capacity` bytes in all at most. All that is to be moved
+    /// has to be moved before.
     ///
     /// # Errors
     ///
@@ -36,7 +41,7 @@ impl Gathering {
         let large = self.len() + piece.len() > LARGE;
         match self {
             Self::First(first) if first.is_empty() => *first = piece,
-            Self::Large(all) => all.extend(&piece)?,
+            Self::Large(all, _) => all.extend(&piece)?,
             Self::First(before) if !large => {
                 let mut all = BytesMut::from(&**before);
                 all.extend_from_slice(&piece);
@@ -45,20 +50,33 @@ impl Gathering {
             Self::Small(all) if !large => all.extend_from_slice(&piece),
             Self::First(_) | Self::Small(_) => {
                 let before = std::mem::replace(self, Self::new()).finish();
-                let mut all = Mapped::with_capacity(capacity)?;
-                all.extend(&before)?;
-                all.extend(&piece)?;
-                *self = Self::Large(all);
+                let all = Mapped::with_capacity(capacity)?;
+                *self = Self::Large(all, [before, piece]);
             }
         }
         Ok(())
     }
 
+    /// Moves a step of what was put together before it was large: how many bytes; none when all of it is
+    /// moved. All at once, it would take longer than many calls.
+    ///
+    /// # Errors
+    ///
+    /// When there are more bytes than there were to be.
+    pub(super) fn move_some(&mut self) -> io::Result<usize> {
+        let Self::Large(all, rest) = self else { return Ok(0) };
+        let Some(next) = rest.iter_mut().find(|bytes| !bytes.is_empty()) else { return Ok(0) };
+        let step = next.split_to(next.len().min(STEP));
+        all.extend(&step)?;
+        Ok(step.len())
+    }
+
+    /// What was put together, and moved.
     pub(super) fn finish(self) -> Bytes {
         match self {
             Self::First(first) => first,
             Self::Small(all) => all.freeze(),
-            Self::Large(all) => all.freeze(),
+            Self::Large(all, _) => all.freeze(),
         }
     }
 }
@@ -75,7 +93,10 @@ mod tests {
             let pieces = || sizes.iter().zip(1..).map(|(size, from)| piece(*size, from));
             let expected: Vec<u8> = pieces().flatten().collect();
             let mut gathering = Gathering::new();
-            pieces().for_each(|piece| gathering.push(piece, expected.len()).unwrap());
+            for piece in pieces() {
+                gathering.push(piece, expected.len()).unwrap();
+                while gathering.move_some().unwrap() > 0 {}
+            }
             assert_eq!(gathering.len(), expected.len(), "{sizes:?}");
             assert_eq!(gathering.finish(), expected, "{sizes:?}");
         }
