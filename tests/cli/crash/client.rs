@@ -55,6 +55,15 @@ impl Client {
         })
     }
 
+    /// The same, once more on a new connection if there was no answer: the server closes one on which
+    /// nothing is said for long, as when this test is stopped.
+    pub(super) fn ask(&mut self, method: &str, path: &str) -> io::Result<Answer> {
+        self.send(method, path, "").or_else(|_| {
+            *self = Self::connect(&self.host)?;
+            self.send(method, path, "")
+        })
+    }
+
     /// A line of the head; one that does not end is an error.
     fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();

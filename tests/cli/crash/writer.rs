@@ -108,7 +108,7 @@ impl Writer {
 /// What a name is now.
 pub(super) fn state(client: &mut Client, name: &str) -> Result<State, String> {
     let path = format!("/v1/modules/{name}/functions/answer");
-    let answer = client.send("POST", &path, "").map_err(|error| error.to_string())?;
+    let answer = client.ask("POST", &path).map_err(|error| error.to_string())?;
     match answer.status {
         404 => Ok(State::Unknown),
         200 => {
