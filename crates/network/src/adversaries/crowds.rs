@@ -158,7 +158,7 @@ async fn what_one_of_many_registers_loads_on_all() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes a minute of two cores"]
+#[ignore = "takes minutes of two cores"]
 async fn what_one_of_very_many_registers_loads_on_all() {
-    loads_on_all(150).await;
+    loads_on_all(300).await;
 }
