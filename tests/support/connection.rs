@@ -1,12 +1,12 @@
 //! A bare connection, for requests that are broken, slow or of a form that HTTP clients refuse.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::response::Response;
@@ -22,6 +22,13 @@ pub(crate) struct Connection<S = TcpStream> {
 impl Connection {
     pub(super) async fn open(address: SocketAddr) -> Self {
         Self::over(TcpStream::connect(address).await.expect("the server listens"))
+    }
+
+    /// From an address of this machine, of which it has a whole network.
+    pub(super) async fn open_from(from: Ipv4Addr, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((from, 0).into()).expect("the address is this machine's");
+        Self::over(socket.connect(address).await.expect("the server listens"))
     }
 }
 

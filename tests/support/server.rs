@@ -160,6 +160,11 @@ impl Server {
         Connection::open(self.address).await
     }
 
+    /// The same as another client than the one that makes all other requests.
+    pub(crate) async fn connect_as_other(&self) -> Connection {
+        Connection::open_from(Ipv4Addr::new(127, 0, 0, 2), self.address).await
+    }
+
     /// Begins to shut down, as a signal does.
     pub(crate) fn shut_down(&mut self) {
         self.shutdown.take();

@@ -1,4 +1,6 @@
-//! How many calls run at once, and how many wait.
+//! How many do something at once, and how many wait for it.
+
+mod shared;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,9 +8,11 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub use shared::{SharedAdmission, SharedPlace};
+
 /// Hands out places, to as many as there are; a bounded number of others waits, in order.
 #[derive(Debug)]
-pub(crate) struct Admission {
+pub struct Admission {
     places: Arc<Semaphore>,
     /// How many places there are, free or not.
     count: usize,
@@ -18,26 +22,27 @@ pub(crate) struct Admission {
 
 /// Those who wait for a place.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Queue {
+pub struct Queue {
     /// How many there are at most; one more is refused.
-    pub(crate) length: usize,
+    pub length: usize,
     /// How long one waits before it is refused.
-    pub(crate) patience: Duration,
+    pub patience: Duration,
 }
 
 /// A place, given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub struct Place {
     _permit: OwnedSemaphorePermit,
 }
 
 /// Nobody more can wait, or the wait was too long.
-#[derive(Debug)]
-pub(crate) struct Full;
+#[derive(Debug, thiserror::Error)]
+#[error("too many wait, or the wait was too long")]
+pub struct Full;
 
 /// How long somebody waits for a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patience {
+pub enum Patience {
     /// As long as its queue says, if the queue is not full already.
     Bounded,
     /// For as long as it takes, and outside of the queue: for those who are few by other bounds. Places
@@ -46,7 +51,8 @@ pub(crate) enum Patience {
 }
 
 impl Admission {
-    pub(crate) fn new(places: u32, queue: Queue) -> Self {
+    /// So many places, and those who wait for one.
+    pub fn new(places: u32, queue: Queue) -> Self {
         let count = places as usize;
         Self { places: Arc::new(Semaphore::new(count)), count, waiting: Arc::default(), queue }
     }
@@ -72,13 +78,17 @@ impl Admission {
     }
 
     /// Takes `count` places if they are free.
-    pub(crate) fn try_enter(&self, count: u32) -> Option<Place> {
+    pub fn try_enter(&self, count: u32) -> Option<Place> {
         let permit = Arc::clone(&self.places).try_acquire_many_owned(count).ok()?;
         Some(Place { _permit: permit })
     }
 
     /// Waits for `count` places.
-    pub(crate) async fn enter(&self, count: u32) -> Result<Place, Full> {
+    ///
+    /// # Errors
+    ///
+    /// When nobody more can wait, or the wait is too long.
+    pub async fn enter(&self, count: u32) -> Result<Place, Full> {
         if let Some(place) = self.try_enter(count) {
             return Ok(place);
         }

@@ -7,9 +7,9 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::access::Access;
-use crate::admission::{Full, Patience, Place};
+use crate::admission::{Full, Patience, Place, SharedPlace};
 use crate::call::{Call, CallError, Ran};
-use crate::config::CallLimits;
+use crate::config::{CallLimits, ClientKey};
 use crate::entry::OnCallersStack;
 use crate::outcome::Outcome;
 use crate::pace::Pace;
@@ -39,6 +39,8 @@ pub(crate) struct Needs {
     pub(crate) long: bool,
     /// Whether it is as good as known to end within its first slice.
     pub(crate) quick: bool,
+    /// Who can have at most half of the places for what is long; `None` can have all.
+    pub(crate) client: Option<ClientKey>,
 }
 
 impl Needs {
@@ -46,14 +48,18 @@ impl Needs {
         let large = program.large || access.is_some_and(Access::is_large);
         let long = large || function.pace.is_long();
         let quick = !long && access.is_none() && function.pace.is_quick();
-        Self { slots: program.slots, long, quick }
+        Self { slots: program.slots, long, quick, client: None }
+    }
+
+    pub(crate) fn of_client(self, client: Option<ClientKey>) -> Self {
+        Self { client, ..self }
     }
 }
 
 /// What a call holds while it runs.
 #[derive(Debug)]
 pub(crate) struct Places {
-    _long: Option<Place>,
+    _long: Option<SharedPlace>,
     _call: Place,
     _slots: Option<Place>,
 }
@@ -101,10 +107,11 @@ impl Engine {
         params: &'a [Value],
         limits: CallLimits,
     ) -> impl Future<Output = Result<Outcome, CallError>> + Send + 'a {
-        self.call_with(program, function, params, limits, None)
+        self.call_with(program, function, params, limits, None, None)
     }
 
-    /// The same, and puts bytes into memories before and takes some out after.
+    /// The same for a client, of which all long calls together leave places to others. Puts bytes into
+    /// memories before, and takes some out after.
     ///
     /// # Errors
     ///
@@ -116,9 +123,10 @@ impl Engine {
         params: &'a [Value],
         limits: CallLimits,
         access: Option<Box<Access>>,
+        client: Option<ClientKey>,
     ) -> impl Future<Output = Result<Outcome, CallError>> + Send + 'a {
         // The future itself and not one around it, which would be copied along with it.
-        let needs = Needs::of(program, function, access.as_deref());
+        let needs = Needs::of(program, function, access.as_deref()).of_client(client);
         let asked = Asked { program, function, params, limits, access };
         self.call_as(asked, needs, Patience::Bounded)
     }
@@ -198,7 +206,7 @@ impl Engine {
         Box::pin(async move {
             let _place = match needs.long {
                 true => None,
-                false => Some(self.prolonged_calls.enter_with(1, patience).await?),
+                false => Some(self.prolonged_calls.enter(needs.client, patience).await?),
             };
             let ran = self.background.spawn(run).await;
             let ran = ran.map_err(|error| CallError::Engine(wasmtime::Error::new(error)))?;
@@ -211,7 +219,7 @@ impl Engine {
 
     /// Takes a call's places, if they are free.
     pub(crate) fn try_admit(&self, running: &Running, needs: Needs) -> Option<Places> {
-        let long = if needs.long { Some(self.long_calls.try_enter(1)?) } else { None };
+        let long = if needs.long { Some(self.long_calls.try_enter(needs.client)?) } else { None };
         let call = self.calls.try_enter(1)?;
         let slots = match running.asks(needs.slots) {
             true => Some(running.slots.try_enter(needs.slots)?),
@@ -235,7 +243,7 @@ impl Engine {
                 false => None,
             };
             let long = match needs.long {
-                true => Some(self.long_calls.enter_with(1, patience).await?),
+                true => Some(self.long_calls.enter(needs.client, patience).await?),
                 false => None,
             };
             let call = self.calls.enter_with(1, patience).await?;

@@ -3,7 +3,6 @@
 
 mod confinement;
 mod in_process;
-mod places;
 mod protocol;
 mod worker;
 mod workers;
@@ -12,16 +11,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::admission::{Full, Patience, Queue, SharedAdmission, SharedPlace};
 use crate::artifact::Artifact;
 use crate::background::Background;
 use crate::config::{ClientKey, CompilerPlace, EngineConfig, Profile};
 use crate::{InvalidModule, StartError, WasmBytes};
 use in_process::InProcess;
-use places::{Places, Turn};
 use workers::Workers;
 
 pub use confinement::Confinement;
 pub use worker::{WorkerError, run_compile_worker};
+
+/// How long a compilation waits for its turn: longer than a call, since those before it may be large.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a module could not be compiled.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +79,7 @@ pub enum CompileError {
 /// Compiles modules.
 #[derive(Debug)]
 pub(crate) struct Compiler {
-    places: Places,
+    places: SharedAdmission,
     way: Way,
     timeout: Duration,
 }
@@ -101,7 +103,10 @@ impl Compiler {
                 Way::Workers(Box::new(Workers::start(config, command.clone())?))
             }
         };
-        Ok(Self { places: Places::new(config), way, timeout: config.compile_timeout })
+        let places = u32::try_from(config.concurrent_compilations).unwrap_or(u32::MAX);
+        let queue = Queue { length: config.queued_compilations, patience: PATIENCE };
+        let places = SharedAdmission::new(places, queue);
+        Ok(Self { places, way, timeout: config.compile_timeout })
     }
 
     /// What confines compiling; `None` if it happens in this process.
@@ -114,19 +119,23 @@ impl Compiler {
 
     /// How many modules are being compiled, and how many wait for it.
     pub(crate) fn occupied(&self) -> (usize, usize) {
-        self.places.occupied()
+        (self.places.taken(), self.places.waiting())
     }
 
     /// Waits for a turn.
-    pub(crate) async fn turn(&self, client: Option<ClientKey>) -> Result<Turn, CompileError> {
-        self.places.enter(client).await.map_err(|_| CompileError::Overloaded)
+    pub(crate) async fn turn(
+        &self,
+        client: Option<ClientKey>,
+    ) -> Result<SharedPlace, CompileError> {
+        let turn = self.places.enter(client, Patience::Bounded).await;
+        turn.map_err(|Full| CompileError::Overloaded)
     }
 
     /// Compiles one module. The turn ends with the compilation.
     pub(crate) async fn compile(
         &self,
         background: &Background,
-        turn: Turn,
+        turn: SharedPlace,
         profile: Profile,
         wasm: WasmBytes,
     ) -> Result<Artifact, CompileError> {

@@ -56,7 +56,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use access::ReadRoom;
-use admission::{Admission, Queue};
 use artifact::Artifact;
 use background::Background;
 use compiler::Compiler;
@@ -69,6 +68,7 @@ pub use access::{
     Access, BadPointer, BytesParam, InvalidAccess, MemoryName, MemoryRange, MemoryReads, Quantity,
     Read, ReadOutcome, Write,
 };
+pub use admission::{Admission, Full, Patience, Place, Queue, SharedAdmission, SharedPlace};
 pub use artifact::{ArtifactStore, WasmId};
 pub use background::LARGE_WASM;
 pub use call::{CallError, Values};
@@ -121,10 +121,12 @@ pub struct Engine {
     calls: Admission,
     /// Calls that are known to be long. Without a bound of their own, so many would share the cores
     /// that none ended in time.
-    long_calls: Admission,
+    long_calls: SharedAdmission,
     /// Calls that turned out to be long. Their places are as many again, so that what they have done
     /// already need not wait behind what has not begun.
-    prolonged_calls: Admission,
+    prolonged_calls: SharedAdmission,
+    /// The same in sessions, where they go on without a place in the end.
+    prolonged_in_sessions: Admission,
     /// Calls in turns, which wait for as long as it takes: half as many as may be long, so that they
     /// leave places of each kind to others whatever they turn out to be.
     turns: Admission,
@@ -213,10 +215,11 @@ impl Engine {
             sessions: OnceLock::new(),
             making: Mutex::new(()),
             calls: Admission::new(calls.max(1), queue(&config)),
-            long_calls: Admission::new(long_calls(calls), queue(&config)),
-            prolonged_calls: Admission::new(long_calls(calls), queue(&config)),
+            long_calls: SharedAdmission::new(long_calls(calls), queue(&config)),
+            prolonged_calls: SharedAdmission::new(long_calls(calls), queue(&config)),
+            prolonged_in_sessions: Admission::new(long_calls(calls), queue(&config)),
             turns: Admission::new((long_calls(calls) / 2).max(1), queue(&config)),
-            all_sessions: SessionShare::of_all(&guests),
+            all_sessions: SessionShare::of_all(&guests, calls as usize),
             guests,
             reads: ReadRoom::new(),
             artifacts,

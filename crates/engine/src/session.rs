@@ -24,7 +24,7 @@ use crate::access::Access;
 use crate::admission::{Full, Patience};
 use crate::calling::{Needs, Rare, poll_once};
 use crate::config::{Profile, SessionLimits};
-use crate::limiter::Limiter;
+use crate::limiter::{Exhausted, Limiter};
 pub use crate::store::SessionEnd;
 use crate::store::{self, Control, State};
 use crate::{Engine, StartError};
@@ -50,6 +50,7 @@ pub struct Session {
 struct Inner {
     engine: Arc<Engine>,
     limits: SessionLimits,
+    share: SessionShare,
     control: Arc<Control>,
     instances: RwLock<HashMap<Box<str>, Arc<NamedInstance>>>,
     /// `None` once the session has ended by itself.
@@ -84,6 +85,7 @@ impl Session {
         let inner = Inner {
             engine: Arc::clone(engine),
             limits,
+            share: share.clone(),
             control,
             instances: RwLock::default(),
             live: Arc::new(Mutex::new(Some(live))),
@@ -290,8 +292,10 @@ impl Session {
             Err(_) => self.turn().await?,
         };
         let running = engine.running(Profile::Session)?;
+        let running_call = self.inner.share.begin_call();
+        let running_call = running_call.map_err(|Exhausted| SessionError::Overloaded)?;
         // Those that run in the background from the start wait for a place there first.
-        let needs = Needs { slots: 0, long: large, quick: false };
+        let needs = Needs { slots: 0, long: large, quick: false, client: None };
         let places = match engine.try_admit(running, needs) {
             Some(places) => places,
             None => {
@@ -303,7 +307,7 @@ impl Session {
         let this = self.clone();
         let mut run: Working<'static, T> = Box::pin(async move {
             let done = this.run_in(turn, timeout, work).await;
-            drop((ticking, places));
+            drop((ticking, places, running_call));
             done
         });
         if !large && let Some(done) = poll_once(run.as_mut()).await {
@@ -323,7 +327,7 @@ impl Session {
         let engine = &self.inner.engine;
         Box::pin(async move {
             // What it did stays, so it is not refused now: without a place it goes on all the same.
-            let _long = if large { None } else { engine.prolonged_calls.enter(1).await.ok() };
+            let _long = if large { None } else { engine.prolonged_in_sessions.enter(1).await.ok() };
             let ran = engine.background.spawn(run).await;
             ran.map_err(|error| SessionError::Engine(wasmtime::Error::new(error)))?
         })

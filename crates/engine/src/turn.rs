@@ -6,7 +6,7 @@ use crate::access::Access;
 use crate::admission::{Patience, Place};
 use crate::call::CallError;
 use crate::calling::{Asked, Clock, Needs, Rare, poll_once};
-use crate::config::{CallLimits, Profile};
+use crate::config::{CallLimits, ClientKey, Profile};
 use crate::outcome::Outcome;
 use crate::program::{Function, Program};
 use crate::ticker::Ticking;
@@ -21,6 +21,7 @@ use crate::{Engine, Running};
 /// be ended soon and before anything else is waited for.
 #[derive(Debug, Default)]
 pub struct Turn {
+    client: Option<ClientKey>,
     held: Option<Arc<Held>>,
 }
 
@@ -35,12 +36,17 @@ struct Held {
 }
 
 impl Turn {
+    /// For calls of a client.
+    pub fn of_client(client: Option<ClientKey>) -> Self {
+        Self { client, held: None }
+    }
+
     /// Gives back the place, for others to go first. The next call takes one again.
     pub fn end(&mut self) {
         self.held = None;
     }
 
-    fn of(&self, profile: Profile) -> Option<Arc<Held>> {
+    fn held(&self, profile: Profile) -> Option<Arc<Held>> {
         self.held.as_ref().filter(|held| held.profile == profile).cloned()
     }
 }
@@ -65,13 +71,13 @@ impl Engine {
         access: Option<Box<Access>>,
     ) -> Result<Outcome, CallError> {
         let running = self.running_for(program)?;
-        let needs = Needs::of(program, function, access.as_deref());
+        let needs = Needs::of(program, function, access.as_deref()).of_client(turn.client);
         let asked = Asked { program, function, params, limits, access };
         if needs.long || running.asks(needs.slots) {
             turn.end();
             return self.call_alone(asked, needs).await;
         }
-        let held = match turn.of(program.profile) {
+        let held = match turn.held(program.profile) {
             Some(held) => held,
             None => self.begin(turn, running, program.profile).await?,
         };

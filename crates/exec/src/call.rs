@@ -39,7 +39,7 @@ pub struct Call<'a> {
     pub limits: RequestedLimits,
     /// How results are written.
     pub style: Style,
-    /// Whom it is for, so that no client takes all places of the compiler; `None` may.
+    /// Whom it is for, so that no client takes all places of the compiler, or of what is long; `None` may.
     pub client: Option<ClientKey>,
 }
 
@@ -64,6 +64,7 @@ pub(crate) struct Called<'a> {
     pub(crate) function: &'a Function,
     pub(crate) granted: Granted,
     pub(crate) style: Style,
+    pub(crate) client: Option<ClientKey>,
 }
 
 /// How a call ended.
@@ -161,11 +162,15 @@ impl Exec {
             (Params::Plain(params), None) => params,
             (params, memory) => {
                 let style = call.style;
-                let called = Called { ready: &ready, function, granted, style };
+                let called =
+                    Called { ready: &ready, function, granted, style, client: call.client };
                 return self.call_with_memory(called, params, memory, None).await;
             }
         };
-        let outcome = self.engine().call(&ready.program, function, &params, granted.call).await;
+        let (engine, limits) = (self.engine(), granted.call);
+        let calling =
+            engine.call_with(&ready.program, function, &params, limits, None, call.client);
+        let outcome = calling.await;
         let outcome = outcome.map_err(|error| cannot_call(error, function, params.len()))?;
         Ok(answer(outcome, &ready, &granted, call.style))
     }
@@ -180,7 +185,7 @@ impl Exec {
         memory: Option<Box<MemoryAccess<'a>>>,
         turn: Option<&'a mut Turn>,
     ) -> Rare<'a, Result<Answer, Error>> {
-        let Called { ready, function, granted, style } = called;
+        let Called { ready, function, granted, style, client } = called;
         Box::pin(async move {
             let (params, bytes) = match params {
                 Params::Plain(params) => (params, Vec::new()),
@@ -194,7 +199,7 @@ impl Exec {
                 Some(turn) => {
                     engine.call_in(turn, program, function, &params, limits, access).await
                 }
-                None => engine.call_with(program, function, &params, limits, access).await,
+                None => engine.call_with(program, function, &params, limits, access, client).await,
             };
             let outcome = outcome.map_err(|error| cannot_call(error, function, params.len()))?;
             let read = outcome.memory.as_deref().map_or(0, memory::read_bytes);

@@ -89,7 +89,8 @@ impl Callee {
             (params, memory) => {
                 // Bytes may take long to read and to write down.
                 turn.end();
-                let called = Called { ready, function, granted, style: Style::Plain };
+                let client = self.client;
+                let called = Called { ready, function, granted, style: Style::Plain, client };
                 return self.exec.call_with_memory(called, params, memory, Some(turn)).await;
             }
         };

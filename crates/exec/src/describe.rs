@@ -54,11 +54,13 @@ impl Exec {
         let reference: Reference = module.parse()?;
         let resolved = self.registry().resolve(&reference).await?;
         let record = self.registry().module(resolved.digest).await?;
+        let place = self.read_place().await;
         let wasm = self.registry().blob(record.manifest.wasm).await?;
         let engine = std::sync::Arc::clone(self.engine());
         // It was validated when it was registered; other nodes of a network may register anything.
         let interface = self.blocking(move || engine.describe(&wasm)).await?;
         let interface = interface.map_err(Error::Module)?;
+        drop(place);
         let (name, registered_at) =
             resolved.name.map(|entry| (entry.name, entry.registered_at)).unzip();
         let registered_at = registered_at.unwrap_or(record.registered_at);
@@ -97,22 +99,33 @@ impl Exec {
     ///
     /// When nothing is registered so, or the registry fails.
     pub async fn wasm(&self, module: &str) -> Result<Blob, Error> {
-        let digest = self.resolve(module).await?;
-        let record = self.registry().module(digest).await?;
-        let digest = record.manifest.wasm;
+        let digest = self.blob_digest(module).await?;
         let _place = self.read_place().await;
         Ok(Blob { digest, wasm: self.registry().blob(digest).await? })
+    }
+
+    /// The digest of a registered module's bytes.
+    ///
+    /// # Errors
+    ///
+    /// When nothing is registered so, or the registry fails.
+    pub async fn blob_digest(&self, module: &str) -> Result<Digest, Error> {
+        let digest = self.resolve(module).await?;
+        Ok(self.registry().module(digest).await?.manifest.wasm)
     }
 
     /// A module's bytes in the text format.
     ///
     /// # Errors
     ///
-    /// When the text would have more than four times the bytes that a module may have.
-    pub async fn print(&self, wasm: Bytes) -> Result<String, Error> {
+    /// When too many texts are being read or written, there are no such bytes, or the text would have
+    /// more than four times the bytes that a module may have.
+    pub async fn print(&self, blob: Digest) -> Result<String, Error> {
         let maximum = self.limits().wasm_bytes.saturating_mul(4);
         let limit = usize::try_from(maximum).unwrap_or(usize::MAX);
-        let place = self.text_place().await;
+        // Before the bytes are read: those who wait hold none.
+        let place = self.text_place().await?;
+        let wasm = self.registry().blob(blob).await?;
         let printed = self
             .blocking(move || {
                 let _place = place;

@@ -1,13 +1,14 @@
 //! The service itself: what is kept between requests, and how a program becomes ready.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use quick_cache::sync::Cache;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use wasm_exec_engine::{
-    ClientKey, CompileError, Confinement, Description, Engine, GraphNode, LARGE_WASM, LinkError,
-    Module, Occupancy, Profile, WasmId,
+    Admission, ClientKey, CompileError, Confinement, Description, Engine, Full, GraphNode,
+    LARGE_WASM, LinkError, Module, Occupancy, Place, Profile, Queue, SharedAdmission, WasmId,
 };
 use wasm_exec_registry::{
     Account, Digest, Graph, Hasher, ListQuery, Manifest, Name, NetworkStatus, Page, Reference,
@@ -26,16 +27,22 @@ const REMEMBERED_REFERENCES: usize = 16_384;
 
 /// How many programs are made ready at once, those that wait for another's modules included. Each holds
 /// the Wasm that came with its request, also when the request is gone.
-pub(crate) const LOADS: usize = 256;
+pub(crate) const LOADS: u32 = 256;
 
 /// How many large texts are parsed or printed at once: each takes many times its size in memory.
-pub(crate) const TEXTS: usize = 2;
+pub(crate) const TEXTS: u32 = 2;
 
 /// How many large hex or base64 notations are decoded at once: each is there twice meanwhile.
-pub(crate) const NOTATIONS: usize = 4;
+pub(crate) const NOTATIONS: u32 = 4;
+
+/// Those who wait to have a text or a notation read, which are small to what reading them takes.
+const QUEUE: Queue = Queue { length: 256, patience: Duration::from_secs(5) };
+
+/// Nobody waits to begin to make a program ready.
+const NO_QUEUE: Queue = Queue { length: 0, patience: Duration::ZERO };
 
 /// How many modules are read at once to be given out or printed.
-pub(crate) const READS: usize = 16;
+pub(crate) const READS: u32 = 16;
 
 /// Registers, describes and calls modules. A handle: cheap to clone, and clones share everything but
 /// what [`restricted`](Self::restricted) and [`charged_to`](Self::charged_to) make of them.
@@ -54,9 +61,9 @@ struct Inner {
     failures: Failures,
     sessions: Sessions,
     references: Cache<Box<str>, Remembered>,
-    loads: Arc<Semaphore>,
-    texts: Arc<Semaphore>,
-    notations: Arc<Semaphore>,
+    loads: SharedAdmission,
+    texts: Admission,
+    notations: Admission,
     reads: Semaphore,
 }
 
@@ -88,10 +95,10 @@ impl Exec {
             failures: Failures::new(),
             sessions: Sessions::new(limits.sessions),
             references: Cache::new(REMEMBERED_REFERENCES),
-            loads: Arc::new(Semaphore::new(LOADS)),
-            texts: Arc::new(Semaphore::new(TEXTS)),
-            notations: Arc::new(Semaphore::new(NOTATIONS)),
-            reads: Semaphore::new(READS),
+            loads: SharedAdmission::new(LOADS, NO_QUEUE),
+            texts: Admission::new(TEXTS, QUEUE),
+            notations: Admission::new(NOTATIONS, QUEUE),
+            reads: Semaphore::new(READS as usize),
         };
         Self { inner: Arc::new(inner), registry, limits }
     }
@@ -167,17 +174,17 @@ impl Exec {
         // What is decoded elsewhere has to be owned: it is copied by those who have a place only.
         let decoding = match source {
             Source::Hex(text) => {
-                let (place, text) = (self.notation_place().await, text.to_owned());
+                let (place, text) = (self.notation_place().await?, text.to_owned());
                 let decode = move || Source::Hex(&text).decode(maximum);
                 self.blocking(move || (decode(), place).0).await
             }
             Source::Base64(text) => {
-                let (place, text) = (self.notation_place().await, text.to_owned());
+                let (place, text) = (self.notation_place().await?, text.to_owned());
                 let decode = move || Source::Base64(&text).decode(maximum);
                 self.blocking(move || (decode(), place).0).await
             }
             Source::Wat(text) => {
-                let (place, text) = (self.text_place().await, text.to_owned());
+                let (place, text) = (self.text_place().await?, text.to_owned());
                 let decode = move || Source::Wat(&text).decode(maximum);
                 self.blocking(move || (decode(), place).0).await
             }
@@ -187,19 +194,19 @@ impl Exec {
     }
 
     /// Waits for a place to decode hex or base64; like one to work on a text.
-    async fn notation_place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.inner.notations).acquire_owned().await.ok()
+    async fn notation_place(&self) -> Result<Place, Error> {
+        self.inner.notations.enter(1).await.map_err(|Full| Error::Overloaded)
     }
 
     /// Waits for a place to work on a text. It goes along with the work, which goes on also when the
     /// request is gone.
-    pub(crate) async fn text_place(&self) -> Option<OwnedSemaphorePermit> {
-        // It is never closed.
-        Arc::clone(&self.inner.texts).acquire_owned().await.ok()
+    pub(crate) async fn text_place(&self) -> Result<Place, Error> {
+        self.inner.texts.enter(1).await.map_err(|Full| Error::Overloaded)
     }
 
     /// Waits for a place to read a module that is to be given out.
     pub(crate) async fn read_place(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
         self.inner.reads.acquire().await.ok()
     }
 
@@ -295,7 +302,7 @@ impl Exec {
             let graph = this.registry().graph(digest, this.inner.limits.graph).await?;
             this.link(digest, graph, None, (profile, client)).await
         };
-        self.make_ready(digest, profile, load).await
+        self.make_ready(digest, (profile, client), load).await
     }
 
     /// The program of a module that was sent along. Nothing of it is written to disk.
@@ -317,7 +324,7 @@ impl Exec {
             let graph = this.registry().graph_of(&manifest, this.inner.limits.graph).await?;
             this.link(digest, graph, Some(root), (profile, client)).await
         };
-        self.make_ready(digest, profile, load).await
+        self.make_ready(digest, (profile, client), load).await
     }
 
     /// A module by itself, for instances in sessions, found by the digest of its blob. `digest` is
@@ -341,7 +348,7 @@ impl Exec {
             let (nodes, modules) = (vec![wasm], vec![cell]);
             Ok(Arc::new(ReadyProgram { digest: wasm, nodes, program, modules }))
         };
-        self.make_ready(wasm, profile, load).await
+        self.make_ready(wasm, (profile, client), load).await
     }
 
     /// Makes a program ready in a task of its own: it ends even if the request that began it is
@@ -349,13 +356,12 @@ impl Exec {
     async fn make_ready(
         &self,
         digest: Digest,
-        profile: Profile,
+        (profile, client): (Profile, Option<ClientKey>),
         load: impl Future<Output = Result<Arc<ReadyProgram>, Error>> + Send + 'static,
     ) -> Result<Arc<ReadyProgram>, Error> {
         let this = self.clone();
         let key = (Subject::Program(digest), profile);
-        let place = Arc::clone(&self.inner.loads).try_acquire_owned();
-        let place = place.map_err(|_| Error::Overloaded)?;
+        let place = self.inner.loads.try_enter(client).ok_or(Error::Overloaded)?;
         let task = async move {
             let _place = place;
             let inner = &*this.inner;

@@ -135,7 +135,7 @@ impl Limits {
     /// What may be in memory at most besides guests, in bytes, by what it is for; `request_bytes` is the
     /// most that a request may have.
     pub fn memory(&self, request_bytes: u64) -> [(&'static str, u64); 4] {
-        let times = |count: usize, bytes: u64| (count as u64).saturating_mul(bytes);
+        let times = |count: u32, bytes: u64| u64::from(count).saturating_mul(bytes);
         let text = MAXIMUM_TEXT.min(self.wasm_bytes).saturating_mul(TEXT_TIMES);
         [
             ("ready programs", self.ready_bytes),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use http::Method;
 use http::request::Parts;
@@ -21,7 +21,7 @@ const BURST_SECONDS: u32 = 2;
 pub struct ClientLimits {
     /// Connections at once.
     pub connections: usize,
-    /// Requests at once, on all its connections.
+    /// Requests at once, on all its connections. By default half as many as calls run at once.
     pub requests: usize,
     /// Requests per second; twice as many may come at once.
     pub requests_per_second: u32,
@@ -31,7 +31,7 @@ pub struct ClientLimits {
 
 impl Default for ClientLimits {
     fn default() -> Self {
-        Self { connections: 1_000, requests: 256, requests_per_second: 1_000, loopback: false }
+        Self { connections: 1_000, requests: 128, requests_per_second: 1_000, loopback: false }
     }
 }
 
@@ -70,6 +70,15 @@ pub(crate) struct Client {
     rate: Rate,
     running: AtomicUsize,
     bucket: Bucket,
+    /// Bytes of its large answers that it has not taken.
+    answers: AtomicU64,
+}
+
+/// A client's part of the memory for answers, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct AnswerShare {
+    client: Arc<Client>,
+    bytes: u64,
 }
 
 /// A request that runs.
@@ -85,7 +94,16 @@ impl Client {
             rate: Rate::new(per_second.into(), per_second.saturating_mul(BURST_SECONDS)),
             running: AtomicUsize::new(0),
             bucket: Bucket::default(),
+            answers: AtomicU64::new(0),
         }
+    }
+
+    /// Takes memory for an answer, of which the client is to have no more than `most` bytes. An answer
+    /// that is larger than that alone is not to be refused for ever.
+    pub(crate) fn take_for_answer(self: &Arc<Self>, bytes: u64, most: u64) -> Option<AnswerShare> {
+        let share = AnswerShare { client: Arc::clone(self), bytes };
+        let before = self.answers.fetch_add(bytes, Ordering::Relaxed);
+        (before == 0 || before.saturating_add(bytes) <= most).then_some(share)
     }
 
     /// Begins a request.
@@ -112,9 +130,15 @@ impl Client {
         Request(this)
     }
 
-    /// Whether it might as well be forgotten.
+    /// Whether it might as well be forgotten. Answers that it takes keep it by themselves.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.bucket.is_full(rate::now()) && self.running.load(Ordering::Relaxed) == 0
+    }
+}
+
+impl Drop for AnswerShare {
+    fn drop(&mut self) {
+        self.client.answers.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -148,6 +172,19 @@ mod tests {
         }
         drop(one);
         assert!(client.begin().is_ok());
+    }
+
+    #[test]
+    fn answers_are_counted_until_they_are_taken() {
+        let client = Arc::new(Client::new(HERE, &ClientLimits::default()));
+        let one = client.take_for_answer(6, 10).unwrap();
+        assert!(client.take_for_answer(5, 10).is_none());
+        let _other = client.take_for_answer(4, 10).unwrap();
+        drop(one);
+        assert!(client.take_for_answer(7, 10).is_none());
+        assert!(client.take_for_answer(6, 10).is_some());
+        let another = Arc::new(Client::new(HERE, &ClientLimits::default()));
+        assert!(another.take_for_answer(11, 10).is_some(), "it is the only one");
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(super) struct ClientOptions {
     /// Connections at once [default: 1000]
     #[arg(long, env = "WASM_EXEC_CLIENT_CONNECTIONS", value_name = "N")]
     client_connections: Option<NonZeroUsize>,
-    /// Requests at once [default: 256]
+    /// Requests at once [default: 128]
     #[arg(long, env = "WASM_EXEC_CLIENT_REQUESTS", value_name = "N")]
     client_requests: Option<NonZeroUsize>,
     /// Requests per second; twice as many may come at once [default: 1000]
@@ -45,7 +45,7 @@ impl ClientOptions {
             limit_loopback,
         } = self;
         let connections = sources.pick("client-connections", client_connections, count(1000))?;
-        let requests = sources.pick("client-requests", client_requests, count(256))?;
+        let requests = sources.pick("client-requests", client_requests, count(128))?;
         let thousand = const { NonZeroU32::new(1000).unwrap() };
         let per_second = sources.pick("client-requests-per-second", per_second, thousand)?;
         Ok(ClientLimits {

@@ -1,11 +1,12 @@
 //! One call at a time: others wait for their turn, and not too many.
 
 use serde_json::json;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::support::{COUNTER, Session};
 use crate::support::eventually;
 use crate::support::guests::UNRULY;
+use crate::support::response::Response;
 use crate::support::server::Server;
 
 /// Longer than any test waits, in milliseconds: what ends earlier was ended.
@@ -73,18 +74,45 @@ async fn a_client_that_vanishes_ends_its_call_and_not_the_session() {
     session.call("M", "next", json!([])).await.ok(json!({ "results": [3] }));
 }
 
-#[tokio::test]
-async fn endless_calls_of_many_sessions_do_not_hold_up_others() {
-    let server = Server::with(|setup| setup.limits.timeout_ms.maximum = AN_HOUR).await;
+/// So many sessions, in each of which a call runs that does not end.
+async fn looping(server: &Server, count: usize) -> (Vec<Session>, Vec<JoinHandle<Response>>) {
     let limits = json!({ "timeout_ms": AN_HOUR });
-    let mut calls = Vec::new();
-    let mut sessions = Vec::new();
-    for _ in 0..8 {
-        let session = Session::with(&server, json!({ "limits": limits })).await;
+    let (mut sessions, mut calls) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let session = Session::with(server, json!({ "limits": limits })).await;
         session.instance("M", UNRULY).await.created();
         calls.push(tokio::spawn(session.call("M", "loop", json!([])).into_future()));
         sessions.push(session);
     }
+    (sessions, calls)
+}
+
+#[tokio::test]
+async fn endless_calls_of_sessions_leave_half_of_all_places() {
+    let server = Server::with(|setup| {
+        setup.limits.timeout_ms.maximum = AN_HOUR;
+        setup.engine.concurrent_calls = 8;
+    })
+    .await;
+    let one_more = Session::new(&server).await;
+    one_more.instance("M", UNRULY).await.created();
+    let (_sessions, _calls) = looping(&server, 4).await;
+    eventually("no more may run in sessions", async || {
+        (one_more.call("M", "fine", json!([])).await.status == 503).then_some(())
+    })
+    .await;
+    let body = json!({ "wat": UNRULY, "function": "fine" });
+    server.post("/v1/call").json(body).await.ok(json!({ "results": [] }));
+}
+
+#[tokio::test]
+async fn endless_calls_of_many_sessions_do_not_hold_up_others() {
+    let server = Server::with(|setup| {
+        setup.limits.timeout_ms.maximum = AN_HOUR;
+        setup.engine.concurrent_calls = 32;
+    })
+    .await;
+    let (sessions, calls) = looping(&server, 8).await;
     let light = Session::new(&server).await;
     light.instance("M", COUNTER).await.created();
     for count in 1..100 {

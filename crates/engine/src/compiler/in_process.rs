@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::CompileError;
-use super::places::Turn;
 use crate::WasmBytes;
+use crate::admission::SharedPlace;
 use crate::artifact::Artifact;
 use crate::background::{Background, lower_priority};
 use crate::config::{EngineConfig, Profile};
@@ -116,7 +116,7 @@ pub(super) async fn compile(
     compiler: Arc<InProcess>,
     background: &Background,
     limit: Duration,
-    turn: Turn,
+    turn: SharedPlace,
     profile: Profile,
     wasm: WasmBytes,
 ) -> Result<Artifact, CompileError> {

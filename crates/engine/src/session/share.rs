@@ -27,12 +27,15 @@ pub struct SessionShare {
     pub(super) memory: Arc<GuestMemory>,
     /// Mappings, counted as memory is.
     mappings: Arc<GuestMemory>,
+    /// Calls that run at once, counted as memory is.
+    calls: Arc<GuestMemory>,
 }
 
 impl SessionShare {
     /// What all sessions have.
-    pub(crate) fn of_all(guests: &Arc<GuestMemory>) -> Self {
+    pub(crate) fn of_all(guests: &Arc<GuestMemory>, calls: usize) -> Self {
         Self {
+            calls: Arc::new(GuestMemory::of((calls / 2).max(2))),
             memory: Arc::new(GuestMemory::half(guests)),
             mappings: Arc::new(GuestMemory::of(MAXIMUM_MAPPINGS)),
         }
@@ -43,7 +46,23 @@ impl SessionShare {
         Self {
             memory: Arc::new(GuestMemory::half(&self.memory)),
             mappings: Arc::new(GuestMemory::half(&self.mappings)),
+            calls: Arc::new(GuestMemory::half(&self.calls)),
         }
+    }
+
+    /// Takes one of the calls that run at once.
+    pub(super) fn begin_call(&self) -> Result<RunningCall, Exhausted> {
+        self.calls.take(1)?;
+        Ok(RunningCall(Arc::clone(&self.calls)))
+    }
+}
+
+/// A call that runs, until it is dropped.
+pub(super) struct RunningCall(Arc<GuestMemory>);
+
+impl Drop for RunningCall {
+    fn drop(&mut self) {
+        self.0.give(1);
     }
 }
 
@@ -149,7 +168,7 @@ mod tests {
     #[test]
     fn one_client_leaves_half_to_the_others() {
         let guests = Arc::new(GuestMemory::of(1 << 20));
-        let all = SessionShare::of_all(&guests);
+        let all = SessionShare::of_all(&guests, 8);
         let (one, two) = (all.half(), all.half());
         let mut first = Mappings::new(&one);
         first.take(1_000, 1_000).unwrap();
@@ -164,5 +183,10 @@ mod tests {
         assert!(one.memory.take(1).is_err());
         assert!(two.memory.take(1 << 18).is_ok());
         assert!(guests.take(1 << 19).is_ok(), "sessions leave half to calls");
+        let calls = [(); 2].map(|()| one.begin_call().unwrap());
+        assert!(one.begin_call().is_err(), "half of the half that sessions have");
+        assert!(two.begin_call().is_ok());
+        drop(calls);
+        assert!(one.begin_call().is_ok());
     }
 }

@@ -70,7 +70,11 @@ impl Stint {
         Box::pin(async move {
             // It is never closed.
             let place = Arc::clone(&batch.places).acquire_owned().await.ok();
-            Self { turn: Turn::default(), took: Duration::ZERO, _place: place }
+            Self {
+                turn: Turn::of_client(batch.caller.client()),
+                took: Duration::ZERO,
+                _place: place,
+            }
         })
     }
 

@@ -69,12 +69,13 @@ pub(crate) async fn get_wat(
     headers: HeaderMap,
 ) -> Handled {
     accepts(&headers, &["text/wat", "text/plain"])?;
-    let blob = caller.exec(&app).wasm(&module).await?;
+    let exec = caller.exec(&app);
+    let blob = exec.blob_digest(&module).await?;
     // Weak, since another version of the printer may print other text.
-    let tag = format!("W/{}", etag(blob.digest));
+    let tag = format!("W/{}", etag(blob));
     let reply = match has_it_already(&headers, &tag) {
         true => reply::empty(StatusCode::NOT_MODIFIED),
-        false => reply::content(WAT, app.exec.print(blob.wasm).await?),
+        false => reply::content(WAT, exec.print(blob).await?),
     };
     Ok(cached(reply, &module, &tag))
 }
