@@ -201,3 +201,17 @@ fn a_file_that_breaks_changes_nothing_and_the_log_names_keys() {
     wait_for(&log, "\"key\":\"ci\"");
     assert!(!fs::read_to_string(&log).unwrap().contains(&key[15..]));
 }
+
+#[test]
+fn the_log_does_not_tell_how_to_use_a_session() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
+    let server = Server::start_logging(directory.path(), "-m -p 0 --listen 127.0.0.1", &log);
+    let json = "content-type: application/json\r\ncontent-length: 2\r\n";
+    let made = server.answer("POST /v1/sessions", json, "{}");
+    let id = made.split("\"id\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("an id");
+    assert!(server.answer(&format!("DELETE /v1/sessions/{id}"), "", "").contains(" 204 "));
+    wait_for(&log, "\"path\":\"/v1/sessions/");
+    let logged = fs::read_to_string(&log).unwrap();
+    assert!(logged.contains(&id[..8]) && !logged.contains(&id[..12]), "{logged}");
+}

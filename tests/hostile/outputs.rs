@@ -3,7 +3,9 @@
 use serde_json::json;
 use std::future::IntoFuture;
 use tokio::task::JoinSet;
+use wasm_exec_server::ClientLimits;
 
+use crate::support::eventually;
 use crate::victim::{Victim, size};
 
 /// The longest that a failure's answer may be, in bytes, whatever a guest is called or exports.
@@ -60,7 +62,16 @@ async fn a_flood_of_results_is_cut_off() {
 
 #[tokio::test]
 async fn large_answers_that_nobody_takes_have_a_limit() {
-    let victim = Victim::with(|setup| setup.server.answers_bytes = 1 << 20).await;
+    const ROOM: u64 = 1 << 20;
+    let victim = Victim::with(|setup| {
+        setup.server.answers_bytes = ROOM;
+        setup.server.client = ClientLimits {
+            requests_per_second: u32::MAX / 2,
+            loopback: true,
+            ..ClientLimits::default()
+        };
+    })
+    .await;
     let results = "v128 ".repeat(1000);
     let constants = "(v128.const i64x2 -1 -1)".repeat(1000);
     let functions: String = (0..8)
@@ -77,6 +88,19 @@ async fn large_answers_that_nobody_takes_have_a_limit() {
         connection.send(get.repeat(size(50, 200))).await;
         silent.push(connection);
     }
+    // It has half of the room, and others the rest.
+    eventually("there is no more for this client", async || {
+        let response = victim.get("/v1/modules/large").await;
+        (response.status == 429).then(|| response.problem(429, "rate-limited"))
+    })
+    .await;
+    let metrics = victim.get("/metrics").await;
+    let held = metrics.text().lines().find_map(|line| line.strip_prefix("wasm_exec_answer_bytes "));
+    let held: u64 = held.unwrap().parse().unwrap();
+    assert!((1..=ROOM / 2).contains(&held), "{held}");
+    let mut other = victim.connect_as_other().await;
+    other.send("GET /v1/modules/large HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    other.response().await.has_status(200);
     victim.answers_others().await;
     drop(silent);
     victim.is_unharmed().await;

@@ -12,6 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::client::{AnswerShare, Client};
 use crate::connection::{Activity, Sending};
 use crate::problem::{Code, Problem};
 use crate::stint::Stint;
@@ -51,6 +52,8 @@ pub(crate) struct Answer {
     stint: Stint,
     room: Option<Room>,
     sending: Option<Sending>,
+    #[expect(dead_code, reason = "it is held, and not looked at")]
+    share: Option<AnswerShare>,
 }
 
 /// Room for an answer. One that was taken before the answer was made goes along with it as an
@@ -78,14 +81,15 @@ impl Answers {
         self.patience
     }
 
-    /// Takes room for an answer to a request of this version of HTTP, unless it has some already.
+    /// Takes room for an answer to a request of this version of HTTP, unless it has some already. Of all
+    /// room, one client has at most half; `None` is one that may have all.
     ///
     /// # Errors
     ///
     /// When there is none.
     pub(crate) fn hold(
         &self,
-        version: Version,
+        (version, client): (Version, Option<&Arc<Client>>),
         content: Content,
         room: Option<Room>,
     ) -> Result<Answer, Problem> {
@@ -94,11 +98,19 @@ impl Answers {
         if size <= small {
             return Ok(Answer::from(content));
         }
+        let share = client.map(|client| {
+            let share = client.take_for_answer(size, self.units as u64 * UNIT / 2);
+            share.ok_or_else(|| {
+                let detail = "too many large answers wait for this client to take them";
+                Problem::new(Code::RateLimited, detail)
+            })
+        });
+        let share = share.transpose()?;
         let room = match room {
             Some(room) => room,
             None => Room(Arc::new(self.room(size)?)),
         };
-        Ok(Answer { room: Some(room), ..Answer::from(content) })
+        Ok(Answer { room: Some(room), share, ..Answer::from(content) })
     }
 
     /// Takes room for so many bytes.
@@ -132,7 +144,14 @@ impl Answer {
 
 impl From<Content> for Answer {
     fn from(content: Content) -> Self {
-        Self { content, rest: Bytes::new(), stint: Stint::default(), room: None, sending: None }
+        Self {
+            content,
+            rest: Bytes::new(),
+            stint: Stint::default(),
+            room: None,
+            sending: None,
+            share: None,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! One request's way through the server: access, route, handler, request id, metrics, log.
 
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -150,7 +151,7 @@ impl Service {
             let problem = Problem::new(Code::Internal, "internal error");
             Answered::refused(Route::Other, problem)
         });
-        let response = self.hold(head, route, response);
+        let response = self.hold(head, client, route, response);
         let took = started.elapsed();
         let code = response.extensions().get::<Code>().map(|code| code.as_str());
         self.app.metrics.answered(route, code, took);
@@ -159,10 +160,16 @@ impl Service {
     }
 
     /// Takes room for an answer, or answers that there is none.
-    fn hold(&self, asked: &Parts, route: Route, response: Response<Content>) -> Response<Answer> {
+    fn hold(
+        &self,
+        asked: &Parts,
+        client: Option<&Arc<Client>>,
+        route: Route,
+        response: Response<Content>,
+    ) -> Response<Answer> {
         let (mut head, content) = response.into_parts();
         let room = head.extensions.remove::<Room>();
-        match self.app.answers.hold(asked.version, content, room) {
+        match self.app.answers.hold((asked.version, client), content, room) {
             Ok(answer) => Response::from_parts(head, answer),
             Err(problem) => {
                 let mut refused = Answered::refused(route, problem).response;
@@ -262,7 +269,7 @@ fn log<B>(
     took: std::time::Duration,
     id: &HeaderValue,
 ) {
-    let (method, path) = (&head.method, head.uri.path());
+    let (method, path) = (&head.method, Loggable(head.uri.path()));
     let status = response.status();
     let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     let outcome = code.unwrap_or("ok");
@@ -271,12 +278,30 @@ fn log<B>(
     let status = status.as_u16();
     if let Some(Cause(cause)) = response.extensions().get() {
         tracing::warn!(
-            %method, path, key, status, outcome, duration_us, request_id, cause, "failed"
+            %method, %path, key, status, outcome, duration_us, request_id, cause, "failed"
         );
     } else if code.is_some() || changed {
-        tracing::info!(%method, path, key, status, outcome, duration_us, request_id, "answered");
+        tracing::info!(%method, %path, key, status, outcome, duration_us, request_id, "answered");
     } else {
-        tracing::debug!(%method, path, key, status, outcome, duration_us, request_id, "answered");
+        tracing::debug!(%method, %path, key, status, outcome, duration_us, request_id, "answered");
+    }
+}
+
+/// How much of a session's id is logged: enough to tell sessions apart, too little to use one.
+const LOGGED_ID: usize = 8;
+
+/// A path as it may be logged: whoever knows a session's id can use the session, where there are no keys.
+struct Loggable<'a>(&'a str);
+
+impl fmt::Display for Loggable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SESSIONS: &str = "/v1/sessions/";
+        let Some(rest) = self.0.strip_prefix(SESSIONS) else { return f.write_str(self.0) };
+        let (id, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        match id.char_indices().nth(LOGGED_ID) {
+            Some((end, _)) => write!(f, "{SESSIONS}{}…{rest}", &id[..end]),
+            None => f.write_str(self.0),
+        }
     }
 }
 
