@@ -149,7 +149,7 @@ impl Bodies {
         let body = pin!(body);
         let (bytes, mut room) = self.in_time(pin!(self.collect(None, body, room))).await?;
         if coding != decoding::Coding::Identity {
-            let needed = bytes.len() as u64 + self.maximum;
+            let needed = bytes.len() as u64 + coding.most(bytes.len() as u64).min(self.maximum);
             self.grow(&mut room, needed)?;
         }
         // The room goes along: decoding goes on also if the request is given up meanwhile.

@@ -75,7 +75,7 @@ async fn a_client_that_vanishes_ends_its_call_and_not_the_session() {
 }
 
 /// So many sessions, in each of which a call runs that does not end.
-async fn looping(server: &Server, count: usize) -> (Vec<Session>, Vec<JoinHandle<Response>>) {
+async fn looping(server: &Server, count: usize) -> (Vec<Session<'_>>, Vec<JoinHandle<Response>>) {
     let limits = json!({ "timeout_ms": AN_HOUR });
     let (mut sessions, mut calls) = (Vec::new(), Vec::new());
     for _ in 0..count {

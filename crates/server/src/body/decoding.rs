@@ -56,6 +56,17 @@ impl Coding {
         }
     }
 
+    /// How many bytes so many can expand to, if that is bounded.
+    pub(super) fn most(self, bytes: u64) -> u64 {
+        /// Two bits can repeat 258 bytes (RFC 1951, section 3.2.5).
+        const GZIP: u64 = 258 * 8 / 2;
+        match self {
+            Self::Identity => bytes,
+            Self::Gzip => bytes.saturating_mul(GZIP),
+            Self::Zstd => u64::MAX,
+        }
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Identity => "identity",
