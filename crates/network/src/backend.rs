@@ -266,7 +266,9 @@ impl Shared {
     ) -> Result<(), StorageError> {
         let record = self.knowledge().index.of_name(&owner, name).cloned();
         match record {
-            Some(record) if record.record().meaning() == Some(module) => self.hold(&record),
+            Some(record) if record.record().meaning() == Some(module) => {
+                self.hold(&record);
+            }
             // It was deleted, and perhaps taken anew: of an own name, with this node's key elsewhere.
             Some(_) => self.release_name(name).await,
             None if owner == self.own => self.adopt(name, module).await?,

@@ -127,6 +127,9 @@ pub(crate) enum FetchingError {
     /// It is larger than what nodes pass to each other.
     #[error("the contents have {0} bytes, and {1} are the most")]
     TooLarge(u64, u64),
+    /// While it was fetched, its name was deleted or taken anew.
+    #[error("the name means something else by now")]
+    Superseded,
     /// This node holds as much for others as it may.
     #[error("there is no room for what others have")]
     NoRoom,
@@ -236,8 +239,7 @@ impl Shared {
         if self.has_content(record).await? {
             self.library.local().write(vec![row]).await?;
             // It was not counted if nobody waited for its commit.
-            self.hold(record);
-            return Ok(());
+            return self.hold_fetched(record).await;
         }
         if let Some(error) = self.too_large(stated.bytes) {
             return Err(error);
@@ -265,8 +267,21 @@ impl Shared {
             Some(_) => self.fetch(wanted).await?,
             None => self.fetch_from_anywhere(record, wanted).await?,
         }
-        self.hold(record);
-        Ok(())
+        self.hold_fetched(record).await
+    }
+
+    /// Holds what is on the disk, unless its name came to mean something else while it was fetched.
+    async fn hold_fetched(&self, record: &SignedRecord) -> Result<(), FetchingError> {
+        if self.hold(record) {
+            return Ok(());
+        }
+        // Its row took the place of the newer one's.
+        let newer = self.record(&record.key()).iter().map(rows::record).collect();
+        match self.has_content(record).await? {
+            true => self.release(record, newer).await,
+            false => self.library.local().write(newer).await?,
+        }
+        Err(FetchingError::Superseded)
     }
 
     /// Fetches from peers, and if none of them has it from others. Where the owner is no peer, it may

@@ -217,7 +217,7 @@ impl Shared {
         from: PeerId,
         interest: Interest,
     ) -> Result<Applied, Refusal> {
-        let applied = self.learn(record, interest);
+        let (applied, is_outdated) = self.apply(record, interest);
         match &applied {
             Applied::New { meaning_changed, .. } => {
                 if record.record().owner == self.own {
@@ -227,7 +227,8 @@ impl Shared {
                 if *meaning_changed {
                     self.pass_on(record, Some(from));
                 }
-                if record.record().tombstone {
+                // The name may have been deleted and taken anew, and only the latter was heard.
+                if record.record().tombstone || is_outdated {
                     self.release(record, vec![rows::record(record)]).await;
                 } else {
                     self.write_soon(record.key());
@@ -241,25 +242,34 @@ impl Shared {
 
     /// Knows a record from here on, if it holds and there is room for it.
     pub(crate) fn learn(&self, record: &SignedRecord, interest: Interest) -> Applied {
-        let mut knowledge = self.knowledge();
-        let applied = knowledge.index.apply(record.clone(), interest, now());
+        self.apply(record, interest).0
+    }
+
+    /// The same, and whether it leaves content on the disk of what its name meant before.
+    fn apply(&self, record: &SignedRecord, interest: Interest) -> (Applied, bool) {
+        let (applied, is_outdated) = self.knowledge().apply(record, interest, now());
         if let Applied::New { meaning_changed, displaced } = &applied {
-            knowledge.fingerprints.changed(&record.key());
-            drop(knowledge);
             if *meaning_changed {
                 self.meanings_changed();
             }
             self.displaced(displaced.as_slice());
         }
-        applied
+        (applied, is_outdated)
     }
 
-    /// The content of a record is on the disk, and the record stays known for it.
-    pub(crate) fn hold(&self, record: &SignedRecord) {
-        let is_new = self.knowledge().hold(record, &self.own);
+    /// The content of a record is on the disk, and the record stays known for it. Says whether it is
+    /// held, which it is not if its name means something else by now.
+    pub(crate) fn hold(&self, record: &SignedRecord) -> bool {
+        let mut knowledge = self.knowledge();
+        if knowledge.is_superseded(record) {
+            return false;
+        }
+        let is_new = knowledge.hold(record, &self.own);
+        drop(knowledge);
         if is_new {
             self.meanings_changed();
         }
+        true
     }
 
     /// Records are not known any more, for others to have room. Soon they are not on the disk, either.

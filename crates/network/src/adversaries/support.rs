@@ -271,7 +271,7 @@ fn lie(request: &Request) -> Response {
         Request::Store(_) => Response::Receipt(Receipt::Stored),
         Request::Announce(_) => Response::Heard,
         Request::Find(_) => Response::Records(Vec::new()),
-        Request::Holds(keys) => Response::Held(keys.clone()),
+        Request::Holds(copies) => Response::Held(copies.clone()),
         Request::Summary => Response::Summary(vec![crate::Key::of(b"anything"); PARTS]),
         Request::Pages(pages) => Response::Pages(vec![Vec::new(); pages.len()]),
     }
