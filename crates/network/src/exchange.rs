@@ -211,7 +211,7 @@ impl Knowledge {
         for peer in known.difference(&peers).filter(|peer| **peer != own) {
             self.repair.left(peer);
             self.schedule.gone(peer);
-            self.compared.gone(peer);
+            self.compared.gone(peer, now);
         }
         for peer in peers.difference(&known) {
             self.repair.joined(*peer);

@@ -346,7 +346,11 @@ pub(super) struct Evil {
 impl Evil {
     /// One that is a peer of these, which are honest.
     pub(super) async fn start(wiles: Wiles, honest: &[&Honest]) -> Self {
-        let keypair = Keypair::generate_ed25519();
+        Self::start_as(Keypair::generate_ed25519(), wiles, honest).await
+    }
+
+    /// One that has been there before.
+    pub(super) async fn start_as(keypair: Keypair, wiles: Wiles, honest: &[&Honest]) -> Self {
         let peers = honest.iter().flat_map(|node| node.addresses());
         let config = NodeConfig {
             keypair: keypair.clone(),
