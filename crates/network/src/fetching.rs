@@ -29,7 +29,9 @@ use crate::transfer::{Fault, FetchError, Fetcher, Partials, Peers, Timing};
 const FETCHES: usize = 16;
 
 /// How much of closures is in memory at once, from an item's last byte to the commit, in KiB, since a
-/// semaphore counts no further: 128 MiB for each [`Purpose`].
+/// semaphore counts no further: 128 MiB for each [`Purpose`]. Manifests are counted when it is known
+/// that they are the module's; those of which it is not are at most
+/// [`MAX_MANIFESTS_BYTES`](crate::contents::MAX_MANIFESTS_BYTES) of each closure.
 const LANDING_KIB: u32 = 128 << 10;
 
 /// The most bytes of a closure that nodes can be set up to pass to each other, since all of it is in
@@ -405,6 +407,8 @@ impl Shared {
         }
         // Manifests first: what nobody signed for may list anything, and they say what belongs to it.
         let missing = self.library.missing(contents).await?;
+        let kib = missing.iter().map(|item| item.size).sum::<u64>().div_ceil(1 << 10);
+        let kib = u32::try_from(kib).unwrap_or(LANDING_KIB).min(LANDING_KIB);
         let (manifests, blobs): (Vec<_>, Vec<_>) =
             missing.into_iter().partition(|item| item.kind == Kind::Manifest);
         let mut fetched: HashMap<Digest, Bytes> = HashMap::new();
@@ -412,8 +416,6 @@ impl Shared {
             fetched.insert(item.sha256, fetcher.item(&item, &wanted.sources).await?);
         }
         self.library.check(wanted.module, contents, &fetched).await?;
-        let kib = blobs.iter().map(|item| item.size).sum::<u64>() >> 10;
-        let kib = u32::try_from(kib).unwrap_or(LANDING_KIB);
         let _room = self.fetching.room(wanted.purpose).landing.acquire_many(kib).await;
         for item in blobs {
             fetched.insert(item.sha256, fetcher.item(&item, &wanted.sources).await?);
