@@ -366,12 +366,6 @@ impl Shared {
         let others = knowledge.repair.live().nearest(key).filter(|peer| **peer != self.own);
         others.take(MAX_ASKED).copied().collect()
     }
-
-    /// Tells the network that a module without a name is here.
-    pub(crate) fn offer(&self, module: Digest) {
-        let Some(node) = self.node().cloned() else { return };
-        tokio::spawn(async move { node.provide(Key::from_bytes(*module.as_bytes())).await });
-    }
 }
 
 /// What came of asking, so far.

@@ -169,11 +169,17 @@ impl Node {
     }
 
     /// Puts this node on record as a provider of `key`, with the peers closest to it, until the
-    /// node ends. The record is renewed by itself.
+    /// node ends or takes it back. The record is renewed by itself.
     pub(crate) async fn provide(&self, key: Key) {
         let (reply, done) = oneshot::channel();
         self.look_up(|place| LookUp::Provide { key, reply, _place: place }).await;
         let _ = done.await;
+    }
+
+    /// Takes this node off the record as a provider of `key`, which it renews no more. Others who keep
+    /// it do so until it runs out, in three hours at most.
+    pub(crate) async fn withdraw(&self, key: Key) {
+        let _ = self.commands.send(Command::Withdraw(key)).await;
     }
 
     /// Peers that are on record as providers of `key`, at most 64 in no order. Nobody has verified

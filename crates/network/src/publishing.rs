@@ -241,6 +241,7 @@ impl Shared {
             Reference::Name(name) => name,
             Reference::Digest(module) => {
                 self.library.local().delete(reference).await?;
+                self.withdraw(module).await;
                 return Ok(self.library.forget_contents(module).await?);
             }
         };

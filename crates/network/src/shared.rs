@@ -10,7 +10,7 @@ use bytes::Bytes;
 use libp2p::PeerId;
 use libp2p::identity::Keypair;
 use tokio::sync::{Notify, mpsc};
-use wasm_exec_registry::{DeleteError, Name, Reference, RegistryError, Row, StorageError};
+use wasm_exec_registry::{DeleteError, Digest, Name, Reference, RegistryError, Row, StorageError};
 
 use crate::Key;
 use crate::fetching::Fetching;
@@ -21,6 +21,7 @@ use crate::lookup::Lookups;
 use crate::names::Trust;
 use crate::network_id::NetworkId;
 use crate::node::Node;
+use crate::offers;
 use crate::protocol::Refusal;
 use crate::publishing::Writing;
 use crate::recent::Recent;
@@ -60,6 +61,8 @@ pub(crate) struct Shared {
     began: Instant,
     news: mpsc::Sender<News>,
     unwritten: mpsc::Sender<Key>,
+    /// Modules without names that the network is to be told of.
+    pub(crate) unoffered: mpsc::Sender<Digest>,
 }
 
 /// A record to pass on.
@@ -87,6 +90,8 @@ pub(crate) struct Queues {
     pub(crate) news: mpsc::Receiver<News>,
     /// Keys of records that are to be written.
     pub(crate) unwritten: mpsc::Receiver<Key>,
+    /// Modules without names.
+    pub(crate) unoffered: mpsc::Receiver<Digest>,
 }
 
 impl Shared {
@@ -94,6 +99,7 @@ impl Shared {
         let Beginning { keypair, network, trust, library, fetching, knowledge } = beginning;
         let (news, news_queue) = mpsc::channel(QUEUE);
         let (unwritten, unwritten_queue) = mpsc::channel(QUEUE);
+        let (unoffered, unoffered_queue) = mpsc::channel(offers::MAX_WAITING);
         let shared = Self {
             own: keypair.public().to_peer_id(),
             keypair,
@@ -113,8 +119,10 @@ impl Shared {
             began: Instant::now(),
             news,
             unwritten,
+            unoffered,
         };
-        (Arc::new(shared), Queues { news: news_queue, unwritten: unwritten_queue })
+        let (news, unwritten, unoffered) = (news_queue, unwritten_queue, unoffered_queue);
+        (Arc::new(shared), Queues { news, unwritten, unoffered })
     }
 
     /// What is known, for as long as nothing is waited for.

@@ -20,6 +20,7 @@ use crate::audits::audit;
 use crate::core::repair::Action;
 use crate::core::sync::{Answer, Round};
 use crate::node::{REQUEST_BYTES_PER_SECOND, REQUESTS_PER_SECOND};
+use crate::offers::offer;
 use crate::protocol::{CopyOf, MAX_RECORDS, Request, Response};
 use crate::record::Seconds;
 use crate::rows;
@@ -63,6 +64,7 @@ pub(crate) fn start(shared: &Arc<Shared>, queues: Queues) -> JoinSet<()> {
     tasks.spawn(refresh(shared.clone()));
     tasks.spawn(remember(shared.clone()));
     tasks.spawn(audit(shared.clone()));
+    tasks.spawn(offer(shared.clone(), queues.unoffered));
     tasks
 }
 
