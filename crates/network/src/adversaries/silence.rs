@@ -1,7 +1,7 @@
 //! Peers that say nothing, or not yet, and who does not suffer from it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 
 use futures_util::future::join_all;
 use libp2p::identity::Keypair;
@@ -95,6 +95,16 @@ async fn a_silent_peer_makes_no_name_doubtful() {
     let [one, two] = <[Honest; 2]>::try_from(Honest::network(2).await).ok().unwrap();
     let _silent = Evil::start(Wiles::silent(), &[&one]).await;
     looks_up(&one, &two, "utils").await;
+}
+
+/// Those who are closest are not found as long as it does not say whom it knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_hangs_makes_no_name_doubtful() {
+    let [one, two] = <[Honest; 2]>::try_from(Honest::network(2).await).ok().unwrap();
+    let (hanging, until) = mpsc::channel();
+    let _hung = Evil::start(Wiles::hanging(until), &[&one]).await;
+    looks_up(&one, &two, "utils").await;
+    drop(hanging);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
