@@ -107,7 +107,10 @@ impl Exchange {
     async fn store(&self, shared: &Shared, peer: PeerId, record: &[u8]) -> Receipt {
         let (record, applied) = match shared.hear(record, peer).await {
             Ok(heard) => heard,
-            Err(refusal) => return Receipt::Refused(refusal),
+            Err(refusal) => {
+                shared.charge_forged(peer, usize::from(refusal == Refusal::Invalid)).await;
+                return Receipt::Refused(refusal);
+            }
         };
         match applied {
             Applied::Older(held) => return Receipt::Newer(held.bytes().clone()),

@@ -21,7 +21,7 @@ use crate::knowledge::Knowledge;
 use crate::names::{self, Meaning, owner_to_write};
 use crate::node::{Node, REQUESTS_PER_SECOND};
 use crate::pace::Pace;
-use crate::protocol::{MAX_RECORDS, Request, Response};
+use crate::protocol::{MAX_RECORDS, Refusal, Request, Response};
 use crate::record::{NameRecord, SignedRecord};
 use crate::rows;
 use crate::shared::{Shared, now};
@@ -261,7 +261,7 @@ impl Shared {
     /// Takes in what a peer knows, and says how much of it was new. What is known already is not
     /// verified again.
     pub(crate) async fn hear_all(&self, records: &[Bytes], peer: PeerId) -> usize {
-        let mut new = 0;
+        let (mut new, mut forged) = (0, 0);
         for record in records.iter().take(MAX_RECORDS) {
             if self.knowledge().index.holds(record) {
                 continue;
@@ -269,24 +269,33 @@ impl Shared {
             match self.hear(record, peer).await {
                 Ok((_, applied)) => new += usize::from(matches!(applied, Applied::New { .. })),
                 Err(refusal) => {
+                    forged += usize::from(refusal == Refusal::Invalid);
                     tracing::debug!(%peer, ?refusal, "what a peer tells is worth nothing");
                 }
             }
         }
+        self.charge_forged(peer, forged).await;
         new
     }
 
     /// The same of what it answers when it is asked for this key. The first records that are what was
     /// asked for are taken in also where there is no room.
     async fn hear_wanted(&self, records: &[Bytes], peer: PeerId, key: &Key) {
-        let mut wanted = 0;
+        let (mut wanted, mut forged) = (0, 0);
         for record in records.iter().take(MAX_RECORDS) {
-            let Ok(record) = self.verified(record) else { continue };
+            let record = match self.verified(record) {
+                Ok(record) => record,
+                Err(refusal) => {
+                    forged += usize::from(refusal == Refusal::Invalid);
+                    continue;
+                }
+            };
             let is_wanted = wanted < MAX_CLAIMS && [record.key(), record.claim()].contains(key);
             wanted += usize::from(is_wanted);
             let interest = if is_wanted { Interest::Wanted } else { Interest::Told };
             let _ = self.take_in(&record, peer, interest).await;
         }
+        self.charge_forged(peer, forged).await;
     }
 
     /// Has a module on the disk that may be elsewhere: whether it is.

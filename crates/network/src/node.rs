@@ -198,6 +198,11 @@ impl Node {
         }
     }
 
+    /// Charges `peer` for a message with so many forged records, as for one that makes no sense.
+    pub(crate) async fn charge_forged(&self, peer: PeerId, records: usize) {
+        let _ = self.commands.send(Command::ChargeForged { peer, records }).await;
+    }
+
     /// The live peers: those who are connected and speak this network's protocols.
     pub(crate) fn peers(&self) -> Arc<Peers> {
         Arc::clone(&self.shared.peers.borrow())

@@ -203,6 +203,16 @@ impl Shared {
         })
     }
 
+    /// Has a peer charged for a message with so many records that are none. Nobody passes those on who
+    /// verifies what it passes on.
+    pub(crate) async fn charge_forged(&self, peer: PeerId, records: usize) {
+        if records > 0
+            && let Some(node) = self.node()
+        {
+            node.charge_forged(peer, records).await;
+        }
+    }
+
     fn forged(&self) -> MutexGuard<'_, Recent> {
         self.forged.lock().unwrap_or_else(PoisonError::into_inner)
     }

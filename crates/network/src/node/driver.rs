@@ -62,6 +62,7 @@ pub(super) enum Command {
     Open { peer: PeerId, reply: oneshot::Sender<Result<Stream, OpenError>> },
     LookUp(LookUp),
     Withdraw(Key),
+    ChargeForged { peer: PeerId, records: usize },
     ShutDown(oneshot::Sender<()>),
 }
 
@@ -236,6 +237,7 @@ impl Driver {
             Command::Open { peer, reply } => self.swarm.behaviour_mut().transfer.open(peer, reply),
             Command::LookUp(look_up) => self.look_up(look_up),
             Command::Withdraw(key) => self.withdraw(&key),
+            Command::ChargeForged { peer, records } => self.charge_forged(peer, records),
             // `run` does not come back from it.
             Command::ShutDown(_) => {}
         }
