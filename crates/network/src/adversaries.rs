@@ -5,6 +5,7 @@ mod comparing;
 mod content;
 mod crowds;
 mod records;
+mod restarts;
 mod rooms;
 mod selves;
 mod silence;

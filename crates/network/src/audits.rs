@@ -14,10 +14,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::Key;
 use crate::contents::Item;
 use crate::core::repair::Proof;
-use crate::protocol::{Request, Response};
+use crate::protocol::{CopyOf, Request, Response};
 use crate::record::SignedRecord;
 use crate::shared::Shared;
 use crate::transfer::{Unproved, prove};
@@ -50,7 +49,7 @@ impl Shared {
         let proof = match self.prove_by(peer, &item, &mut random).await {
             Ok(()) => Proof::Given,
             // It may have let go of it meanwhile, for good reasons, and then says so.
-            Err(_) if !self.still_claims(peer, key).await => return,
+            Err(_) if !self.still_claims(peer, &record).await => return,
             Err(_) => match self.prove_by(peer, &item, &mut random).await {
                 Ok(()) => Proof::Given,
                 Err(Unproved::Silent) => Proof::Silent,
@@ -58,7 +57,12 @@ impl Shared {
             },
         };
         let now = self.elapsed();
-        if self.knowledge().repair.audited(now, &peer, &key, proof) {
+        let is_found_out = {
+            let mut knowledge = self.knowledge();
+            // What the name means now is not what was asked for.
+            !knowledge.is_superseded(&record) && knowledge.repair.audited(now, &peer, &key, proof)
+        };
+        if is_found_out {
             let name = record.canonical_name();
             tracing::warn!(%peer, %name, "a peer does not have what it says it holds");
             self.suspicions.false_copy();
@@ -94,14 +98,15 @@ impl Shared {
 
     /// Whether a peer says once more that it holds the content of a record. What it says otherwise is
     /// noted. One that does not answer at all is not audited: what cannot be reached is noticed anyway.
-    async fn still_claims(&self, peer: PeerId, key: Key) -> bool {
+    async fn still_claims(&self, peer: PeerId, record: &SignedRecord) -> bool {
         let Some(node) = self.node() else { return false };
-        let Ok(Response::Held(held)) = node.ask(peer, Request::Holds(vec![key])).await else {
+        let copy = CopyOf::record(record);
+        let Ok(Response::Held(held)) = node.ask(peer, Request::Holds(vec![copy])).await else {
             return false;
         };
-        let claims = held.contains(&key);
+        let claims = held.contains(&copy);
         if !claims {
-            self.knowledge().repair.denied(self.elapsed(), &peer, &key);
+            self.knowledge().repair.denied(self.elapsed(), &peer, &copy.key);
         }
         claims
     }

@@ -223,8 +223,9 @@ fn node_config(
 }
 
 impl Shared {
-    /// Takes up what the disk has: which content is held for whom, and own names that the network has
-    /// not been told of, since they were registered by a server that was not a node.
+    /// Takes up what the disk has: which content is held for whom, own names that the network has not
+    /// been told of, since they were registered by a server that was not a node, and modules without
+    /// names, of which it is told again.
     async fn take_up(&self) -> Result<(), StorageError> {
         let mut query = ListQuery { limit: MAX_PAGE, ..ListQuery::default() };
         let mut nobodys = Nobodys::default();
@@ -243,6 +244,7 @@ impl Shared {
             }
         }
         nobodys.tell();
+        self.offer_again().await?;
         // It is known now what is held, and so what has to give way.
         let displaced = self.knowledge().index.trim();
         let rows = displaced.iter().map(|record| rows::no_record(&record.key())).collect();
@@ -266,7 +268,9 @@ impl Shared {
     ) -> Result<(), StorageError> {
         let record = self.knowledge().index.of_name(&owner, name).cloned();
         match record {
-            Some(record) if record.record().meaning() == Some(module) => self.hold(&record),
+            Some(record) if record.record().meaning() == Some(module) => {
+                self.hold(&record);
+            }
             // It was deleted, and perhaps taken anew: of an own name, with this node's key elsewhere.
             Some(_) => self.release_name(name).await,
             None if owner == self.own => self.adopt(name, module).await?,

@@ -22,6 +22,10 @@ pub(crate) const MAX_MODULES: usize = 64;
 /// The most bytes of a manifest.
 pub(crate) const MAX_MANIFEST_BYTES: u64 = 2 << 20;
 
+/// The most bytes of all manifests of a list together, which are in memory before it is known whether
+/// the list is that of its module: 4 MiB. Each link takes some 100 bytes of them.
+pub(crate) const MAX_MANIFESTS_BYTES: u64 = 4 << 20;
+
 /// All that a module is made of: the manifests and blobs of its closure, each once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -102,6 +106,9 @@ pub(crate) enum InvalidContents {
         /// The most bytes of its kind.
         maximum: u64,
     },
+    /// Its manifests have too many bytes together.
+    #[error("the manifests have {0} bytes, and {MAX_MANIFESTS_BYTES} are the most")]
+    Manifests(u64),
     /// An item is listed twice.
     #[error("{0} is listed twice")]
     Repeated(Digest),
@@ -119,8 +126,8 @@ impl Contents {
     ///
     /// # Errors
     ///
-    /// [`InvalidContents::TooManyModules`] or [`InvalidContents::Size`] for what other nodes would
-    /// not accept, whatever their limit of a blob.
+    /// [`InvalidContents::TooManyModules`], [`InvalidContents::Size`] or [`InvalidContents::Manifests`]
+    /// for what other nodes would not accept, whatever their limit of a blob.
     pub(crate) fn of<'a>(
         modules: impl IntoIterator<Item = (&'a Manifest, &'a [u8])>,
     ) -> Result<Self, InvalidContents> {
@@ -248,6 +255,7 @@ impl Contents {
             return Err(InvalidContents::TooManyModules);
         }
         let mut seen = HashSet::new();
+        let mut manifests = 0;
         for Item { kind, sha256, size, .. } in self.items.iter().copied() {
             let maximum = match kind {
                 Kind::Manifest => MAX_MANIFEST_BYTES,
@@ -259,8 +267,14 @@ impl Contents {
             if !seen.insert(sha256) {
                 return Err(InvalidContents::Repeated(sha256));
             }
+            if kind == Kind::Manifest {
+                manifests += size;
+            }
         }
-        Ok(())
+        match manifests > MAX_MANIFESTS_BYTES {
+            true => Err(InvalidContents::Manifests(manifests)),
+            false => Ok(()),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::knowledge::Knowledge;
 use crate::library::{AddError, Library};
 use crate::node::{Peers, Service};
 use crate::pace::Pace;
-use crate::protocol::{MAX_KEYS, MAX_RECORDS, Receipt, Refusal, Request, Response};
+use crate::protocol::{CopyOf, MAX_KEYS, MAX_RECORDS, Receipt, Refusal, Request, Response};
 use crate::shared::Shared;
 use crate::transfer::Server;
 
@@ -85,7 +85,9 @@ impl Exchange {
             Request::Find(keys) if keys.len() <= MAX_KEYS => {
                 Response::Records(find(&shared, &keys))
             }
-            Request::Holds(keys) if keys.len() <= MAX_KEYS => Response::Held(held(&shared, keys)),
+            Request::Holds(copies) if copies.len() <= MAX_KEYS => {
+                Response::Held(held(&shared, copies))
+            }
             Request::Summary => {
                 let mut knowledge = shared.knowledge();
                 let knowledge = &mut *knowledge;
@@ -105,7 +107,10 @@ impl Exchange {
     async fn store(&self, shared: &Shared, peer: PeerId, record: &[u8]) -> Receipt {
         let (record, applied) = match shared.hear(record, peer).await {
             Ok(heard) => heard,
-            Err(refusal) => return Receipt::Refused(refusal),
+            Err(refusal) => {
+                shared.charge_forged(peer, usize::from(refusal == Refusal::Invalid)).await;
+                return Receipt::Refused(refusal);
+            }
         };
         match applied {
             Applied::Older(held) => return Receipt::Newer(held.bytes().clone()),
@@ -145,11 +150,11 @@ fn find(shared: &Shared, keys: &[Key]) -> Vec<Bytes> {
     records
 }
 
-/// Those of the keys under which content is on the disk.
-fn held(shared: &Shared, mut keys: Vec<Key>) -> Vec<Key> {
+/// Those of the copies that are on the disk.
+fn held(shared: &Shared, mut copies: Vec<CopyOf>) -> Vec<CopyOf> {
     let knowledge = shared.knowledge();
-    keys.retain(|key| knowledge.repair.holds(key));
-    keys
+    copies.retain(|copy| knowledge.has_copy(copy));
+    copies
 }
 
 fn refusal(error: &FetchingError) -> Refusal {
@@ -165,6 +170,8 @@ fn refusal(error: &FetchingError) -> Refusal {
             }
         },
         FetchingError::Registry(_) | FetchingError::Add(AddError::Registry(_)) => Refusal::Failed,
+        // Whoever asked will have heard of it, too, by the time it asks again.
+        FetchingError::Superseded => Refusal::Busy,
         FetchingError::TooLarge(..) | FetchingError::NoRoom => Refusal::TooMuch,
         // Another name of the owner is in the way, of which the tombstone is still to come.
         FetchingError::Add(AddError::Register(_)) => Refusal::Invalid,
@@ -207,7 +214,7 @@ impl Knowledge {
         for peer in known.difference(&peers).filter(|peer| **peer != own) {
             self.repair.left(peer);
             self.schedule.gone(peer);
-            self.compared.gone(peer);
+            self.compared.gone(peer, now);
         }
         for peer in peers.difference(&known) {
             self.repair.joined(*peer);

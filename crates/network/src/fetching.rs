@@ -29,7 +29,9 @@ use crate::transfer::{Fault, FetchError, Fetcher, Partials, Peers, Timing};
 const FETCHES: usize = 16;
 
 /// How much of closures is in memory at once, from an item's last byte to the commit, in KiB, since a
-/// semaphore counts no further: 128 MiB for each [`Purpose`].
+/// semaphore counts no further: 128 MiB for each [`Purpose`]. Manifests are counted when it is known
+/// that they are the module's; those of which it is not are at most
+/// [`MAX_MANIFESTS_BYTES`](crate::contents::MAX_MANIFESTS_BYTES) of each closure.
 const LANDING_KIB: u32 = 128 << 10;
 
 /// The most bytes of a closure that nodes can be set up to pass to each other, since all of it is in
@@ -127,6 +129,9 @@ pub(crate) enum FetchingError {
     /// It is larger than what nodes pass to each other.
     #[error("the contents have {0} bytes, and {1} are the most")]
     TooLarge(u64, u64),
+    /// While it was fetched, its name was deleted or taken anew.
+    #[error("the name means something else by now")]
+    Superseded,
     /// This node holds as much for others as it may.
     #[error("there is no room for what others have")]
     NoRoom,
@@ -236,8 +241,7 @@ impl Shared {
         if self.has_content(record).await? {
             self.library.local().write(vec![row]).await?;
             // It was not counted if nobody waited for its commit.
-            self.hold(record);
-            return Ok(());
+            return self.hold_fetched(record).await;
         }
         if let Some(error) = self.too_large(stated.bytes) {
             return Err(error);
@@ -265,8 +269,21 @@ impl Shared {
             Some(_) => self.fetch(wanted).await?,
             None => self.fetch_from_anywhere(record, wanted).await?,
         }
-        self.hold(record);
-        Ok(())
+        self.hold_fetched(record).await
+    }
+
+    /// Holds what is on the disk, unless its name came to mean something else while it was fetched.
+    async fn hold_fetched(&self, record: &SignedRecord) -> Result<(), FetchingError> {
+        if self.hold(record) {
+            return Ok(());
+        }
+        // Its row took the place of the newer one's.
+        let newer = self.record(&record.key()).iter().map(rows::record).collect();
+        match self.has_content(record).await? {
+            true => self.release(record, newer).await,
+            false => self.library.local().write(newer).await?,
+        }
+        Err(FetchingError::Superseded)
     }
 
     /// Fetches from peers, and if none of them has it from others. Where the owner is no peer, it may
@@ -390,6 +407,8 @@ impl Shared {
         }
         // Manifests first: what nobody signed for may list anything, and they say what belongs to it.
         let missing = self.library.missing(contents).await?;
+        let kib = missing.iter().map(|item| item.size).sum::<u64>().div_ceil(1 << 10);
+        let kib = u32::try_from(kib).unwrap_or(LANDING_KIB).min(LANDING_KIB);
         let (manifests, blobs): (Vec<_>, Vec<_>) =
             missing.into_iter().partition(|item| item.kind == Kind::Manifest);
         let mut fetched: HashMap<Digest, Bytes> = HashMap::new();
@@ -397,8 +416,6 @@ impl Shared {
             fetched.insert(item.sha256, fetcher.item(&item, &wanted.sources).await?);
         }
         self.library.check(wanted.module, contents, &fetched).await?;
-        let kib = blobs.iter().map(|item| item.size).sum::<u64>() >> 10;
-        let kib = u32::try_from(kib).unwrap_or(LANDING_KIB);
         let _room = self.fetching.room(wanted.purpose).landing.acquire_many(kib).await;
         for item in blobs {
             fetched.insert(item.sha256, fetcher.item(&item, &wanted.sources).await?);

@@ -7,10 +7,10 @@ use crate::compared::Compared;
 use crate::core::repair::Repair;
 use crate::core::sync::{Entries, Fingerprints, Schedule};
 use crate::held::Held;
-use crate::index::Index;
+use crate::index::{Applied, Index, Interest};
 use crate::names::{NewPin, Pins};
-use crate::protocol::Entry;
-use crate::record::SignedRecord;
+use crate::protocol::{CopyOf, Entry};
+use crate::record::{Seconds, SignedRecord};
 
 /// What is known of the network.
 #[derive(Debug)]
@@ -44,6 +44,45 @@ impl Knowledge {
             self.index.pin(owner);
         }
         is_pinned
+    }
+
+    /// Takes a record into the index. What is held for one before it that meant something else is held
+    /// no more, from this moment on; says whether there is such content, which is on the disk still.
+    pub(crate) fn apply(
+        &mut self,
+        record: &SignedRecord,
+        interest: Interest,
+        now: Seconds,
+    ) -> (Applied, bool) {
+        let key = record.key();
+        let before = self.index.get(&key).map(|before| before.record().module);
+        let applied = self.index.apply(record.clone(), interest, now);
+        if !matches!(applied, Applied::New { .. }) {
+            return (applied, false);
+        }
+        self.fingerprints.changed(&key);
+        let is_outdated = self.repair.holds(&key) && before != record.record().meaning();
+        if is_outdated {
+            self.repair.released(&key);
+        }
+        (applied, is_outdated)
+    }
+
+    /// Whether this node holds a copy.
+    pub(crate) fn has_copy(&self, copy: &CopyOf) -> bool {
+        self.repair.holds(&copy.key) && self.means(copy)
+    }
+
+    /// Whether what is known of a name now is that it means what this is a copy of.
+    pub(crate) fn means(&self, copy: &CopyOf) -> bool {
+        let record = self.index.get(&copy.key);
+        record.is_some_and(|record| record.record().meaning() == Some(copy.module))
+    }
+
+    /// Whether a name means something else by now, or nothing, than this record says.
+    pub(crate) fn is_superseded(&self, record: &SignedRecord) -> bool {
+        let known = self.index.get(&record.key());
+        known.is_some_and(|known| known.record().meaning() != record.record().meaning())
     }
 
     /// Holds the content of a record; says whether the record was not known before.

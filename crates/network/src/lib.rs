@@ -26,6 +26,7 @@ mod lookup;
 mod names;
 mod network_id;
 mod node;
+mod offers;
 mod pace;
 mod protocol;
 mod publishing;

@@ -137,8 +137,14 @@ impl Library {
             linked.push(contents);
         }
         let (manifest, wasm) = (creation.manifest().clone(), creation.wasm().clone());
-        let list = move || Contents::with_links(linked, &manifest, &wasm).ok();
-        Ok(spawn_blocking(list).await.unwrap_or(None))
+        let module = creation.digest();
+        let list = move || {
+            let contents = Contents::with_links(linked, &manifest, &wasm);
+            contents.inspect_err(|error| {
+                tracing::warn!(%error, %module, "more than nodes pass on: it stays on this one");
+            })
+        };
+        Ok(spawn_blocking(list).await.ok().and_then(Result::ok))
     }
 
     /// Forgets what a module is made of that has gone, and what those are that went with it.

@@ -1,6 +1,7 @@
 //! What names mean, and where content is that is not here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -10,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use libp2p::PeerId;
 use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use wasm_exec_registry::{Backend, Digest, Entry, Name, RegistryError};
 
 use crate::Key;
@@ -20,7 +21,7 @@ use crate::knowledge::Knowledge;
 use crate::names::{self, Meaning, owner_to_write};
 use crate::node::{Node, REQUESTS_PER_SECOND};
 use crate::pace::Pace;
-use crate::protocol::{MAX_RECORDS, Request, Response};
+use crate::protocol::{MAX_RECORDS, Refusal, Request, Response};
 use crate::record::{NameRecord, SignedRecord};
 use crate::rows;
 use crate::shared::{Shared, now};
@@ -31,7 +32,7 @@ const PATIENCE: Duration = Duration::from_millis(2500);
 /// After how long without an answer another peer is asked: about two round trips on a WAN.
 const HEDGE: Duration = Duration::from_millis(150);
 
-/// How many peers are asked for a record.
+/// How many of the live peers, and of those closest to it, are asked for a record.
 const MAX_ASKED: usize = 8;
 
 /// How many look-ups go on at once; more wait.
@@ -183,12 +184,15 @@ impl Shared {
         }
         // The semaphore is never closed.
         let _place = self.lookups.places.acquire().await;
-        match timeout(PATIENCE, self.ask_for(node, key)).await {
-            Ok(Asked { found: false, answered: 1.., .. }) => self.lookups.remember_absent(key),
-            Ok(Asked { answered: 0, asked: 1.., .. }) | Err(_) => {
-                return Err(RegistryError::LookupTimeout);
-            }
-            Ok(_) => {}
+        let mut answers = Answers::default();
+        let in_time = timeout(PATIENCE, self.ask_for(node, key, &mut answers)).await.is_ok();
+        match answers {
+            Answers { found: true, .. } => {}
+            // Whoever is silent does not make unknown into doubtful what others have answered.
+            Answers { unknown: 1.., .. } => self.lookups.remember_absent(key),
+            // There was nobody to ask.
+            Answers { asked: 0, .. } if in_time => {}
+            Answers { .. } => return Err(RegistryError::LookupTimeout),
         }
         Ok(())
     }
@@ -210,33 +214,41 @@ impl Shared {
         self.trust.owner(name).or_else(pinned)
     }
 
-    /// Asks the closest peers for records, one more whenever those that were asked are silent.
-    async fn ask_for(&self, node: &Node, key: Key) -> Asked {
-        let mut peers = node.closest(key).await;
-        // In a network without routing, as a LAN may be, those who know are connected.
-        for peer in self.nearest_live(&key) {
-            if !peers.contains(&peer) {
-                peers.push(peer);
-            }
-        }
-        let mut peers = peers.into_iter().take(MAX_ASKED);
+    /// Asks peers for records, one more whenever those that were asked are silent: the nearest live ones
+    /// at once, since in a network without routing, as a LAN may be, those who know are connected; and
+    /// those closest to the key, who go before what is left of the others, when they are found. To find
+    /// them takes as long as any peer on the way to them keeps silent.
+    async fn ask_for(&self, node: &Node, key: Key, answers: &mut Answers) {
+        let mut closest = pin!(node.closest(key));
+        let mut is_looking = true;
+        let mut waiting: VecDeque<_> = self.nearest_live(&key).into();
+        let mut seen: HashSet<_> = waiting.iter().copied().collect();
         let mut asking = FuturesUnordered::new();
-        let mut asked = Asked::default();
         loop {
-            if let Some(peer) = peers.next() {
-                asked.asked += 1;
+            if let Some(peer) = waiting.pop_front() {
+                answers.asked += 1;
                 asking.push(async move { (peer, node.ask(peer, Request::Find(vec![key])).await) });
-            } else if asking.is_empty() {
-                return asked;
+            } else if asking.is_empty() && !is_looking {
+                return;
             }
-            let Ok(Some((peer, answer))) = timeout(HEDGE, asking.next()).await else { continue };
+            let (peer, answer) = tokio::select! {
+                found = &mut closest, if is_looking => {
+                    is_looking = false;
+                    let found = found.into_iter().take(MAX_ASKED);
+                    let new: Vec<_> = found.filter(|peer| seen.insert(*peer)).collect();
+                    new.into_iter().rev().for_each(|peer| waiting.push_front(peer));
+                    continue;
+                }
+                Some(answered) = asking.next() => answered,
+                () = sleep(HEDGE), if !waiting.is_empty() => continue,
+            };
             let Ok(Response::Records(records)) = answer else { continue };
-            asked.answered += 1;
             self.hear_wanted(&records, peer, &key).await;
             if self.knows(&key) {
-                asked.found = true;
-                return asked;
+                answers.found = true;
+                return;
             }
+            answers.unknown += 1;
         }
     }
 
@@ -249,7 +261,7 @@ impl Shared {
     /// Takes in what a peer knows, and says how much of it was new. What is known already is not
     /// verified again.
     pub(crate) async fn hear_all(&self, records: &[Bytes], peer: PeerId) -> usize {
-        let mut new = 0;
+        let (mut new, mut forged) = (0, 0);
         for record in records.iter().take(MAX_RECORDS) {
             if self.knowledge().index.holds(record) {
                 continue;
@@ -257,24 +269,33 @@ impl Shared {
             match self.hear(record, peer).await {
                 Ok((_, applied)) => new += usize::from(matches!(applied, Applied::New { .. })),
                 Err(refusal) => {
+                    forged += usize::from(refusal == Refusal::Invalid);
                     tracing::debug!(%peer, ?refusal, "what a peer tells is worth nothing");
                 }
             }
         }
+        self.charge_forged(peer, forged).await;
         new
     }
 
     /// The same of what it answers when it is asked for this key. The first records that are what was
     /// asked for are taken in also where there is no room.
     async fn hear_wanted(&self, records: &[Bytes], peer: PeerId, key: &Key) {
-        let mut wanted = 0;
+        let (mut wanted, mut forged) = (0, 0);
         for record in records.iter().take(MAX_RECORDS) {
-            let Ok(record) = self.verified(record) else { continue };
+            let record = match self.verified(record) {
+                Ok(record) => record,
+                Err(refusal) => {
+                    forged += usize::from(refusal == Refusal::Invalid);
+                    continue;
+                }
+            };
             let is_wanted = wanted < MAX_CLAIMS && [record.key(), record.claim()].contains(key);
             wanted += usize::from(is_wanted);
             let interest = if is_wanted { Interest::Wanted } else { Interest::Told };
             let _ = self.take_in(&record, peer, interest).await;
         }
+        self.charge_forged(peer, forged).await;
     }
 
     /// Has a module on the disk that may be elsewhere: whether it is.
@@ -354,19 +375,16 @@ impl Shared {
         let others = knowledge.repair.live().nearest(key).filter(|peer| **peer != self.own);
         others.take(MAX_ASKED).copied().collect()
     }
-
-    /// Tells the network that a module without a name is here.
-    pub(crate) fn offer(&self, module: Digest) {
-        let Some(node) = self.node().cloned() else { return };
-        tokio::spawn(async move { node.provide(Key::from_bytes(*module.as_bytes())).await });
-    }
 }
 
-/// What came of asking.
+/// What came of asking, so far.
 #[derive(Clone, Copy, Debug, Default)]
-struct Asked {
+struct Answers {
+    /// How many peers were asked.
     asked: usize,
-    answered: usize,
+    /// How many of them answered, and know nothing.
+    unknown: usize,
+    /// Whether one of them knows it.
     found: bool,
 }
 

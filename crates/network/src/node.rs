@@ -169,11 +169,17 @@ impl Node {
     }
 
     /// Puts this node on record as a provider of `key`, with the peers closest to it, until the
-    /// node ends. The record is renewed by itself.
+    /// node ends or takes it back. The record is renewed by itself.
     pub(crate) async fn provide(&self, key: Key) {
         let (reply, done) = oneshot::channel();
         self.look_up(|place| LookUp::Provide { key, reply, _place: place }).await;
         let _ = done.await;
+    }
+
+    /// Takes this node off the record as a provider of `key`, which it renews no more. Others who keep
+    /// it do so until it runs out, in three hours at most.
+    pub(crate) async fn withdraw(&self, key: Key) {
+        let _ = self.commands.send(Command::Withdraw(key)).await;
     }
 
     /// Peers that are on record as providers of `key`, at most 64 in no order. Nobody has verified
@@ -190,6 +196,11 @@ impl Node {
         if let Ok(place) = Arc::clone(&self.look_ups).acquire_owned().await {
             let _ = self.commands.send(Command::LookUp(look_up(place))).await;
         }
+    }
+
+    /// Charges `peer` for a message with so many forged records, as for one that makes no sense.
+    pub(crate) async fn charge_forged(&self, peer: PeerId, records: usize) {
+        let _ = self.commands.send(Command::ChargeForged { peer, records }).await;
     }
 
     /// The live peers: those who are connected and speak this network's protocols.

@@ -7,10 +7,11 @@ mod bounded;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use wasm_exec_registry::Digest;
 
 use self::bounded::{at_most, lists_at_most};
 use crate::Key;
-use crate::record::MAX_RECORD_BYTES;
+use crate::record::{MAX_RECORD_BYTES, SignedRecord};
 
 /// The protocol's name. Nodes that do not speak it have nothing to say to each other.
 pub(crate) const STORE_PROTOCOL: &str = "/wasm-exec/store/1";
@@ -47,7 +48,7 @@ pub(crate) enum Request {
     /// Which records are there under these keys, of names or of claims? At most [`MAX_KEYS`].
     Find(#[serde(deserialize_with = "at_most::<MAX_KEYS, _, _>")] Vec<Key>),
     /// Of which of these records do you keep the content? At most [`MAX_KEYS`].
-    Holds(#[serde(deserialize_with = "at_most::<MAX_KEYS, _, _>")] Vec<Key>),
+    Holds(#[serde(deserialize_with = "at_most::<MAX_KEYS, _, _>")] Vec<CopyOf>),
     /// What sums up the records you know of, part by part?
     Summary,
     /// Which records do you know of in the parts of these keys, from the keys on? At most [`MAX_PAGES`].
@@ -63,8 +64,8 @@ pub(crate) enum Response {
     Heard,
     /// To [`Request::Find`]: at most [`MAX_RECORDS`].
     Records(#[serde(deserialize_with = "at_most::<MAX_RECORDS, _, _>")] Vec<Bytes>),
-    /// To [`Request::Holds`]: those of the keys.
-    Held(#[serde(deserialize_with = "at_most::<MAX_KEYS, _, _>")] Vec<Key>),
+    /// To [`Request::Holds`]: those of them that are kept.
+    Held(#[serde(deserialize_with = "at_most::<MAX_KEYS, _, _>")] Vec<CopyOf>),
     /// To [`Request::Summary`]: a fingerprint for each of [`PARTS`] parts.
     Summary(#[serde(deserialize_with = "at_most::<PARTS, _, _>")] Vec<Key>),
     /// To [`Request::Pages`]: for each page that was asked for, its entries, [`MAX_ENTRIES`] if there
@@ -75,6 +76,24 @@ pub(crate) enum Response {
     ),
     /// The request was not one that a node of this version makes, or too much.
     Refused(Refusal),
+}
+
+/// The content of a record, of which there are copies. A name that is deleted and taken anew means
+/// another module under the same key, and a copy of the one is none of the other: two nodes may not
+/// have heard of the same record when they speak of copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CopyOf {
+    /// The record's key.
+    pub(crate) key: Key,
+    /// The module digest that the record states.
+    pub(crate) module: Digest,
+}
+
+impl CopyOf {
+    /// A copy of what this record means.
+    pub(crate) fn record(record: &SignedRecord) -> Self {
+        Self { key: record.key(), module: record.record().module }
+    }
 }
 
 /// A record that a node knows of.

@@ -221,7 +221,13 @@ impl Shared {
             }
         };
         let now = self.elapsed();
-        self.knowledge().repair.store_ended(now, &peer, &record.key(), stored, &mut rand::rng());
+        let mut knowledge = self.knowledge();
+        // The name may have been taken anew meanwhile, and the receipt is for what it meant before.
+        let counted = match stored {
+            Stored::Yes if knowledge.is_superseded(record) => Stored::Failed,
+            stored => stored,
+        };
+        knowledge.repair.store_ended(now, &peer, &record.key(), counted, &mut rand::rng());
         stored
     }
 
@@ -235,6 +241,7 @@ impl Shared {
             Reference::Name(name) => name,
             Reference::Digest(module) => {
                 self.library.local().delete(reference).await?;
+                self.withdraw(module).await;
                 return Ok(self.library.forget_contents(module).await?);
             }
         };

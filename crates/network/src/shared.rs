@@ -10,7 +10,7 @@ use bytes::Bytes;
 use libp2p::PeerId;
 use libp2p::identity::Keypair;
 use tokio::sync::{Notify, mpsc};
-use wasm_exec_registry::{DeleteError, Name, Reference, RegistryError, Row, StorageError};
+use wasm_exec_registry::{DeleteError, Digest, Name, Reference, RegistryError, Row, StorageError};
 
 use crate::Key;
 use crate::fetching::Fetching;
@@ -21,6 +21,7 @@ use crate::lookup::Lookups;
 use crate::names::Trust;
 use crate::network_id::NetworkId;
 use crate::node::Node;
+use crate::offers;
 use crate::protocol::Refusal;
 use crate::publishing::Writing;
 use crate::recent::Recent;
@@ -60,6 +61,8 @@ pub(crate) struct Shared {
     began: Instant,
     news: mpsc::Sender<News>,
     unwritten: mpsc::Sender<Key>,
+    /// Modules without names that the network is to be told of.
+    pub(crate) unoffered: mpsc::Sender<Digest>,
 }
 
 /// A record to pass on.
@@ -87,6 +90,8 @@ pub(crate) struct Queues {
     pub(crate) news: mpsc::Receiver<News>,
     /// Keys of records that are to be written.
     pub(crate) unwritten: mpsc::Receiver<Key>,
+    /// Modules without names.
+    pub(crate) unoffered: mpsc::Receiver<Digest>,
 }
 
 impl Shared {
@@ -94,6 +99,7 @@ impl Shared {
         let Beginning { keypair, network, trust, library, fetching, knowledge } = beginning;
         let (news, news_queue) = mpsc::channel(QUEUE);
         let (unwritten, unwritten_queue) = mpsc::channel(QUEUE);
+        let (unoffered, unoffered_queue) = mpsc::channel(offers::MAX_WAITING);
         let shared = Self {
             own: keypair.public().to_peer_id(),
             keypair,
@@ -113,8 +119,10 @@ impl Shared {
             began: Instant::now(),
             news,
             unwritten,
+            unoffered,
         };
-        (Arc::new(shared), Queues { news: news_queue, unwritten: unwritten_queue })
+        let (news, unwritten, unoffered) = (news_queue, unwritten_queue, unoffered_queue);
+        (Arc::new(shared), Queues { news, unwritten, unoffered })
     }
 
     /// What is known, for as long as nothing is waited for.
@@ -195,6 +203,16 @@ impl Shared {
         })
     }
 
+    /// Has a peer charged for a message with so many records that are none. Nobody passes those on who
+    /// verifies what it passes on.
+    pub(crate) async fn charge_forged(&self, peer: PeerId, records: usize) {
+        if records > 0
+            && let Some(node) = self.node()
+        {
+            node.charge_forged(peer, records).await;
+        }
+    }
+
     fn forged(&self) -> MutexGuard<'_, Recent> {
         self.forged.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -217,7 +235,7 @@ impl Shared {
         from: PeerId,
         interest: Interest,
     ) -> Result<Applied, Refusal> {
-        let applied = self.learn(record, interest);
+        let (applied, is_outdated) = self.apply(record, interest);
         match &applied {
             Applied::New { meaning_changed, .. } => {
                 if record.record().owner == self.own {
@@ -227,7 +245,8 @@ impl Shared {
                 if *meaning_changed {
                     self.pass_on(record, Some(from));
                 }
-                if record.record().tombstone {
+                // The name may have been deleted and taken anew, and only the latter was heard.
+                if record.record().tombstone || is_outdated {
                     self.release(record, vec![rows::record(record)]).await;
                 } else {
                     self.write_soon(record.key());
@@ -241,25 +260,34 @@ impl Shared {
 
     /// Knows a record from here on, if it holds and there is room for it.
     pub(crate) fn learn(&self, record: &SignedRecord, interest: Interest) -> Applied {
-        let mut knowledge = self.knowledge();
-        let applied = knowledge.index.apply(record.clone(), interest, now());
+        self.apply(record, interest).0
+    }
+
+    /// The same, and whether it leaves content on the disk of what its name meant before.
+    fn apply(&self, record: &SignedRecord, interest: Interest) -> (Applied, bool) {
+        let (applied, is_outdated) = self.knowledge().apply(record, interest, now());
         if let Applied::New { meaning_changed, displaced } = &applied {
-            knowledge.fingerprints.changed(&record.key());
-            drop(knowledge);
             if *meaning_changed {
                 self.meanings_changed();
             }
             self.displaced(displaced.as_slice());
         }
-        applied
+        (applied, is_outdated)
     }
 
-    /// The content of a record is on the disk, and the record stays known for it.
-    pub(crate) fn hold(&self, record: &SignedRecord) {
-        let is_new = self.knowledge().hold(record, &self.own);
+    /// The content of a record is on the disk, and the record stays known for it. Says whether it is
+    /// held, which it is not if its name means something else by now.
+    pub(crate) fn hold(&self, record: &SignedRecord) -> bool {
+        let mut knowledge = self.knowledge();
+        if knowledge.is_superseded(record) {
+            return false;
+        }
+        let is_new = knowledge.hold(record, &self.own);
+        drop(knowledge);
         if is_new {
             self.meanings_changed();
         }
+        true
     }
 
     /// Records are not known any more, for others to have room. Soon they are not on the disk, either.

@@ -20,7 +20,8 @@ use crate::audits::audit;
 use crate::core::repair::Action;
 use crate::core::sync::{Answer, Round};
 use crate::node::{REQUEST_BYTES_PER_SECOND, REQUESTS_PER_SECOND};
-use crate::protocol::{MAX_RECORDS, Request, Response};
+use crate::offers::offer;
+use crate::protocol::{CopyOf, MAX_RECORDS, Request, Response};
 use crate::record::Seconds;
 use crate::rows;
 use crate::shared::{News, Queues, Shared, now};
@@ -63,6 +64,7 @@ pub(crate) fn start(shared: &Arc<Shared>, queues: Queues) -> JoinSet<()> {
     tasks.spawn(refresh(shared.clone()));
     tasks.spawn(remember(shared.clone()));
     tasks.spawn(audit(shared.clone()));
+    tasks.spawn(offer(shared.clone(), queues.unoffered));
     tasks
 }
 
@@ -250,15 +252,27 @@ async fn ask_all(shared: &Shared, peer: PeerId, new: &mut usize) -> bool {
 async fn act(shared: &Shared, action: Action) {
     match action {
         Action::AskHolds { peer, keys } => {
+            let copies = {
+                let index = &shared.knowledge().index;
+                keys.iter().filter_map(|key| index.get(key)).map(CopyOf::record).collect()
+            };
             let answered = match shared.node() {
-                Some(node) => node.ask(peer, Request::Holds(keys)).await.ok(),
+                Some(node) => node.ask(peer, Request::Holds(copies)).await.ok(),
                 None => None,
             };
             let now = shared.elapsed();
-            let repair = &mut shared.knowledge().repair;
+            let mut knowledge = shared.knowledge();
             match answered {
-                Some(Response::Held(held)) => repair.told(now, &peer, &held),
-                _ => repair.not_told(now, &peer, &mut rand::rng()),
+                Some(Response::Held(held)) => {
+                    // A name may have been taken anew while it answered.
+                    let held: Vec<Key> = held
+                        .iter()
+                        .filter(|copy| knowledge.means(copy))
+                        .map(|copy| copy.key)
+                        .collect();
+                    knowledge.repair.told(now, &peer, &held);
+                }
+                _ => knowledge.repair.not_told(now, &peer, &mut rand::rng()),
             }
         }
         Action::Store { peer, key } => match shared.record(&key) {

@@ -2,8 +2,12 @@
 
 use futures_util::future::join_all;
 
-use super::support::{Evil, Honest, Serving, Wiles, eventually};
+use tempfile::TempDir;
+
+use super::support::{Evil, Honest, Serving, Wiles, content, database, eventually, sign};
+use crate::protocol::{CopyOf, Receipt, Request, Response};
 use crate::record::NameRecord;
+use crate::shared::now;
 
 /// A name of which `evil` should have a copy before all others.
 fn name_for(owner: &Honest, evil: &Evil) -> String {
@@ -70,4 +74,58 @@ async fn who_holds_what_it_says_passes_and_who_let_go_of_it_is_not_blamed() {
     })
     .await;
     assert_eq!(owner.refused("false_copies"), 0);
+}
+
+/// A holder that was away hears of the name that was taken anew, and never that it was deleted before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_missed_a_deletion_holds_no_copy_of_what_came_after_until_it_has_one() {
+    let directory = TempDir::new().unwrap();
+    let owner = Honest::start(Vec::new()).await;
+    let holder = Honest::on(directory.path(), owner.addresses()).await;
+    owner.until_peers(1).await;
+    owner.register("utils", "double").await;
+    assert_eq!((owner.replicas("utils"), holder.status().records.held), (1, 1));
+    drop(holder);
+    drop(database(directory.path()).await);
+    eventually("it is gone", async || owner.status().peers.is_empty().then_some(())).await;
+
+    owner.delete("utils").await;
+    owner.register("utils", "triple").await;
+    let record = owner.shared().knowledge().index.own().next().cloned().unwrap();
+    let holder = Honest::on(directory.path(), owner.addresses()).await;
+    eventually("it has what the name means now", async || {
+        // In this order: what is counted has to be there.
+        let counted = owner.replicas("utils");
+        let is_there = holder.shared().has_content(&record).await.unwrap();
+        assert!(counted == 0 || is_there, "a copy is counted that is not there");
+        (counted == 1 && is_there).then_some(())
+    })
+    .await;
+    let asking = Evil::start(Wiles::serving(Serving::Nothing), &[&holder]).await;
+    let current = CopyOf::record(&record);
+    let before = CopyOf { module: content(b"double").module, ..current };
+    let answer = asking.ask(&holder, Request::Holds(vec![before, current])).await;
+    assert_eq!(answer, Response::Held(vec![current]));
+    owner.shared().audit_one().await;
+    assert_eq!((owner.refused("false_copies"), holder.status().records.held), (0, 1));
+    holder.until_loads(&owner.canonical("utils"), b"triple").await;
+}
+
+/// It hears so while it is a holder of what the name meant.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_name_meant_goes_when_only_what_it_means_now_is_heard() {
+    let [one, holder] = <[Honest; 2]>::try_from(Honest::network(2).await).ok().unwrap();
+    let evil = Evil::start(Wiles::serving(Serving::Nothing), &[&holder]).await;
+    for wasm in ["double", "triple"] {
+        one.register("", wasm).await;
+    }
+    let first = evil.record("utils", content(b"double"));
+    let anew = first.deleted(now()).unwrap().given(content(b"triple"), now()).unwrap();
+    let [first, anew] = [first, anew].map(|record| sign(&evil.keypair, &record));
+    assert_eq!(evil.store(&holder, &first).await, Receipt::Stored);
+    evil.announce(&holder, vec![anew.clone()]).await;
+    assert_eq!(holder.status().records.held, 0);
+    assert_eq!(evil.store(&holder, &anew).await, Receipt::Stored);
+    assert_eq!(holder.status().records.held, 1);
+    holder.until_loads(&format!("{}:utils", evil.id()), b"triple").await;
 }

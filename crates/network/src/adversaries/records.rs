@@ -6,6 +6,7 @@ use libp2p::identity::Keypair;
 use super::support::{Evil, Honest, Serving, Wiles, content, eventually, first, forge, sign};
 use crate::contents::ContentsId;
 use crate::network_id::NetworkId;
+use crate::node::PeerBounds;
 use crate::protocol::{Receipt, Refusal, Request, Response};
 use crate::record::{Content, MAX_CLOCK_SKEW, NameRecord};
 use crate::shared::now;
@@ -50,6 +51,44 @@ async fn a_changed_byte_is_seen_wherever_it_is() {
     assert_eq!(honest.status().records.known, 0);
     evil.announce(&honest, vec![record]).await;
     assert_eq!(honest.status().records.known, 1);
+}
+
+/// Whoever goes on with it is not heard any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forger_is_counted_and_not_let_in_in_the_end() {
+    let few = PeerBounds {
+        requests_per_second: 1,
+        request_burst: 40,
+        patience: 1,
+        ..PeerBounds::default()
+    };
+    let honest = Honest::with(Vec::new(), few).await;
+    let evil = Evil::start(Wiles::serving(Serving::Nothing), &[&honest]).await;
+    let record = evil.record("utils", content(b"evil"));
+    let forged = forge(&Keypair::generate_ed25519(), &record);
+    refused(&evil, &honest, &forged, Refusal::Invalid).await;
+    eventually("both are counted", async || (honest.refused("forged") == 2).then_some(())).await;
+    assert_eq!(honest.refused("bans"), 0);
+    eventually("it is banned", async || {
+        let _ = evil.node.ask(honest.id(), Request::Announce(vec![forged.clone()])).await;
+        (honest.refused("bans") == 1).then_some(())
+    })
+    .await;
+    assert!(honest.refused("forged") > 2 && honest.refused("over_rate") > 0);
+    eventually("it is gone", async || honest.status().peers.is_empty().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forgeries_that_were_asked_for_are_counted() {
+    let keypair = Keypair::generate_ed25519();
+    let forged = forge(&Keypair::generate_ed25519(), &first(&keypair, "utils", content(b"evil")));
+    let answers = move |request: &Request| match request {
+        Request::Find(_) => Some(Response::Records(vec![forged.clone()])),
+        _ => None,
+    };
+    let (honest, _evil) = one_and_evil(Wiles::answering(answers)).await;
+    honest.until_unknown("utils").await;
+    eventually("it is counted", async || (honest.refused("forged") > 0).then_some(())).await;
 }
 
 /// What is no record is none for ever, unlike what is out of time.

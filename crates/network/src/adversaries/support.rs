@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use futures_util::io::{AsyncReadExt, AsyncWriteExt};
 use libp2p::core::SignedEnvelope;
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, Stream};
+use tokio::task::block_in_place;
 use wasm_exec_registry::{
     Backend, Creation, Digest, GraphError, GraphLimits, NetworkStatus, RedbBackend, RegisterError,
     Registered, Registration, Registry, RegistryError,
@@ -235,6 +237,8 @@ pub(super) struct Wiles {
     pub(super) answers: Box<Answers>,
     /// Whether it answers nothing at all.
     pub(super) is_silent: bool,
+    /// Until when its task hangs once it has a peer: until the sender is dropped.
+    pub(super) hangs: Option<Mutex<Receiver<()>>>,
     /// How often it was asked anything, and for content.
     pub(super) asked: AtomicUsize,
     pub(super) streams: AtomicUsize,
@@ -255,13 +259,18 @@ impl Wiles {
         serving: Serving,
         answers: impl Fn(&Request) -> Option<Response> + Send + Sync + 'static,
     ) -> Self {
-        let (asked, streams) = Default::default();
-        Self { serving, answers: Box::new(answers), is_silent: false, asked, streams }
+        let (hangs, asked, streams) = Default::default();
+        Self { serving, answers: Box::new(answers), is_silent: false, hangs, asked, streams }
     }
 
     /// Says nothing, whatever it is asked.
     pub(super) fn silent() -> Self {
         Self { is_silent: true, ..Self::serving(Serving::Silent) }
+    }
+
+    /// Does nothing more once it has a peer: it says nothing to whoever looks for others, either.
+    pub(super) fn hanging(until: Receiver<()>) -> Self {
+        Self { hangs: Some(Mutex::new(until)), ..Self::silent() }
     }
 }
 
@@ -271,7 +280,7 @@ fn lie(request: &Request) -> Response {
         Request::Store(_) => Response::Receipt(Receipt::Stored),
         Request::Announce(_) => Response::Heard,
         Request::Find(_) => Response::Records(Vec::new()),
-        Request::Holds(keys) => Response::Held(keys.clone()),
+        Request::Holds(copies) => Response::Held(copies.clone()),
         Request::Summary => Response::Summary(vec![crate::Key::of(b"anything"); PARTS]),
         Request::Pages(pages) => Response::Pages(vec![Vec::new(); pages.len()]),
     }
@@ -292,7 +301,12 @@ impl Service for Wiles {
         serve(stream, self.serving).map(drop).boxed()
     }
 
-    fn changed(&self, _: &Peers) {}
+    fn changed(&self, peers: &Peers) {
+        if let Some(until) = self.hangs.as_ref().filter(|_| !peers.is_empty()) {
+            // The node's task waits for this.
+            let _ = block_in_place(|| until.lock().unwrap().recv());
+        }
+    }
 }
 
 /// A request for a range of an item, as it is sent: its kind, both hashes, the item's size, where
@@ -346,7 +360,11 @@ pub(super) struct Evil {
 impl Evil {
     /// One that is a peer of these, which are honest.
     pub(super) async fn start(wiles: Wiles, honest: &[&Honest]) -> Self {
-        let keypair = Keypair::generate_ed25519();
+        Self::start_as(Keypair::generate_ed25519(), wiles, honest).await
+    }
+
+    /// One that has been there before.
+    pub(super) async fn start_as(keypair: Keypair, wiles: Wiles, honest: &[&Honest]) -> Self {
         let peers = honest.iter().flat_map(|node| node.addresses());
         let config = NodeConfig {
             keypair: keypair.clone(),

@@ -112,6 +112,24 @@ fn decode_changed(change: impl FnOnce(&mut Contents)) -> InvalidContents {
 }
 
 #[test]
+fn manifests_are_bounded_all_together() {
+    let closure = Closure::new(&[(&[], "leaf"), (&[], "other"), (&[0, 1], "root")]);
+    let decode_with = |sizes: [u64; 3]| {
+        let mut contents = closure.contents();
+        let manifests = contents.items.iter_mut().filter(|item| item.kind == Kind::Manifest);
+        manifests.zip(sizes).for_each(|(manifest, size)| manifest.size = size);
+        Contents::decode(contents.canonical().as_bytes(), MAX_WASM_BYTES)
+    };
+    let rest = MAX_MANIFESTS_BYTES - MAX_MANIFEST_BYTES - 100;
+    assert!(decode_with([MAX_MANIFEST_BYTES, rest, 100]).is_ok());
+    let error = decode_with([MAX_MANIFEST_BYTES, rest, 101]).unwrap_err();
+    assert!(
+        matches!(error, InvalidContents::Manifests(bytes) if bytes == MAX_MANIFESTS_BYTES + 1),
+        "{error}"
+    );
+}
+
+#[test]
 fn sizes_are_bounded() {
     for (index, size) in [(0, 0), (0, MAX_MANIFEST_BYTES + 1), (1, 0), (1, MAX_WASM_BYTES + 1)] {
         let error = decode_changed(|contents| contents.items[index].size = size);

@@ -40,6 +40,7 @@ use super::peers::{Members, Peers};
 use super::redial::{Redial, peer_of, without_peer};
 use super::status::Refusals;
 use super::{Service, Shared, transport};
+use crate::Key;
 use crate::protocol::{Request, Response};
 
 /// How often there is a look at what is due.
@@ -60,6 +61,8 @@ pub(super) enum Command {
     Ask { peer: PeerId, request: Request, reply: oneshot::Sender<Result<Response, AskError>> },
     Open { peer: PeerId, reply: oneshot::Sender<Result<Stream, OpenError>> },
     LookUp(LookUp),
+    Withdraw(Key),
+    ChargeForged { peer: PeerId, records: usize },
     ShutDown(oneshot::Sender<()>),
 }
 
@@ -233,6 +236,8 @@ impl Driver {
             Command::Ask { peer, request, reply } => self.ask(peer, request, reply),
             Command::Open { peer, reply } => self.swarm.behaviour_mut().transfer.open(peer, reply),
             Command::LookUp(look_up) => self.look_up(look_up),
+            Command::Withdraw(key) => self.withdraw(&key),
+            Command::ChargeForged { peer, records } => self.charge_forged(peer, records),
             // `run` does not come back from it.
             Command::ShutDown(_) => {}
         }

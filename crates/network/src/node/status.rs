@@ -40,6 +40,8 @@ pub(crate) struct Refusals {
     pub(crate) bans: u64,
     /// Messages that made no sense, were too long or too slow: requests and answers.
     pub(crate) malformed: u64,
+    /// Records that peers told of, asked or not, and that are none: nobody signed them, or somebody else.
+    pub(crate) forged: u64,
     /// Requests and streams of peers that exceeded their rates.
     pub(crate) over_rate: u64,
     /// Requests of peers that had as many answered at the same time as may be, or all together had.

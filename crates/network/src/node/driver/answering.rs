@@ -110,10 +110,7 @@ impl Driver {
         let now = Instant::now();
         let Some(request) = arrival.request else {
             self.refusals.malformed += 1;
-            let price = self.ledger.price_of_nonsense();
-            if self.ledger.charge(peer, price, arrival.bytes, now) == Verdict::Ban {
-                self.ban(peer, now);
-            }
+            self.charge_nonsense(peer, arrival.bytes, now);
             self.send(channel, Response::Refused(Refusal::Invalid));
             return;
         };
@@ -124,6 +121,18 @@ impl Driver {
                 self.send(channel, Response::Refused(Refusal::Busy));
             }
             Verdict::Ban => self.ban(peer, now),
+        }
+    }
+
+    pub(super) fn charge_forged(&mut self, peer: PeerId, records: usize) {
+        self.refusals.forged += records as u64;
+        self.charge_nonsense(peer, 0, Instant::now());
+    }
+
+    fn charge_nonsense(&mut self, peer: PeerId, bytes: u64, now: Instant) {
+        let price = self.ledger.price_of_nonsense();
+        if self.ledger.charge(peer, price, bytes, now) == Verdict::Ban {
+            self.ban(peer, now);
         }
     }
 

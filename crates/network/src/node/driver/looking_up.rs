@@ -63,6 +63,10 @@ impl Driver {
         self.look_ups.insert(query, look_up);
     }
 
+    pub(super) fn withdraw(&mut self, key: &Key) {
+        self.swarm.behaviour_mut().kad.stop_providing(&RecordKey::new(key.as_bytes()));
+    }
+
     pub(super) fn on_kad_event(&mut self, event: Event) {
         let Event::OutboundQueryProgressed { id, result, step, .. } = event else { return };
         match result {

@@ -12,11 +12,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::time;
 use tokio_util::compat::FuturesAsyncReadCompatExt;
+use wasm_exec_registry::Digest;
 
 use crate::Key;
 use crate::node::{Node, NodeConfig, PeerBounds, Peers, Service, Transport};
 use crate::pace::Pace;
-use crate::protocol::{Receipt, Request, Response};
+use crate::protocol::{CopyOf, Receipt, Request, Response};
 
 /// How long anything may take, on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -44,7 +45,7 @@ impl Service for Deeds {
     fn answer(&self, _: PeerId, request: Request) -> BoxFuture<'_, Response> {
         async move {
             match request {
-                Request::Holds(keys) => Response::Held(keys),
+                Request::Holds(copies) => Response::Held(copies),
                 // More than a stream takes that nobody reads.
                 Request::Find(_) => Response::Records(vec![vec![0; 8 << 10].into(); 64]),
                 Request::Store(_) => {
@@ -157,8 +158,9 @@ pub(super) async fn finds<F: Future<Output = Vec<PeerId>>>(
 
 /// A question, and the answer to it.
 pub(super) fn question(number: u8) -> (Request, Response) {
-    let keys = vec![Key::from_bytes([number; Key::BYTES])];
-    (Request::Holds(keys.clone()), Response::Held(keys))
+    let key = Key::from_bytes([number; Key::BYTES]);
+    let copies = vec![CopyOf { key, module: Digest::of(b"anything") }];
+    (Request::Holds(copies.clone()), Response::Held(copies))
 }
 
 /// Has `one` ask `other`, which answers.
