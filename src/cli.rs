@@ -10,6 +10,7 @@ mod inspect;
 mod keys;
 mod memory;
 mod module_file;
+mod output;
 #[cfg(feature = "network")]
 mod peers;
 mod run;
@@ -25,6 +26,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use completions::CompletionsArgs;
 use inspect::InspectArgs;
 use keys::KeysArgs;
+use output::{message, print, printable};
 #[cfg(feature = "network")]
 use peers::PeersArgs;
 use run::RunArgs;
@@ -111,67 +113,12 @@ fn print_error(message: &str) {
     let _ = writeln!(io::stderr(), "error: {}", printable(message));
 }
 
-/// Prints a subcommand's answer.
-fn print(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
-}
-
-/// An error and its causes.
-fn message(error: &dyn Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        // Some errors say their cause themselves.
-        if !message.ends_with(&text) {
-            message = format!("{message}: {text}");
-        }
-        cause = error.source();
-    }
-    message
-}
-
-/// Text in one line that is safe for a terminal: files, names and guests choose some of it.
-fn printable(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '"' | '\'' | '\\' => safe.push(character),
-            _ => safe.extend(character.escape_debug()),
-        }
-    }
-    safe
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[derive(Debug, thiserror::Error)]
-    #[error("cannot open the store")]
-    struct Outer(#[source] io::Error);
-
-    #[derive(Debug, thiserror::Error)]
-    #[error(transparent)]
-    struct Transparent(Outer);
-
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn an_error_is_told_with_its_causes() {
-        let error = Outer(io::Error::other("no space"));
-        assert_eq!(message(&error), "cannot open the store: no space");
-        let error = Transparent(Outer(io::Error::other("no space")));
-        assert_eq!(message(&error), "cannot open the store: no space");
-    }
-
-    #[test]
-    fn text_of_others_cannot_upset_a_terminal() {
-        assert_eq!(printable("a\n\x1b[2J\u{202e} \"b\" → é"), "a\\n\\u{1b}[2J\\u{202e} \"b\" → é");
     }
 }

@@ -4,8 +4,20 @@
 //! seeds in `corpus/` and a bounded number of mutations, with every `cargo test`.
 
 mod bodies;
+// The binary's own, which nothing can depend on.
+#[cfg(not(test))]
+#[expect(dead_code, unused_imports, reason = "the settings are only read and written here")]
+#[path = "../../src/cli"]
+mod cli {
+    pub(crate) mod config;
+    mod output;
+    pub(crate) mod settings;
+
+    pub(crate) use output::{message, print, printable};
+}
 #[cfg(not(test))]
 mod config;
+mod connection;
 #[cfg(not(test))]
 mod frames;
 mod keys;
@@ -20,6 +32,8 @@ mod programs;
 #[path = "../../crates/engine/src/compiler/protocol.rs"]
 mod protocol;
 mod service;
+#[cfg(not(test))]
+mod settings;
 mod texts;
 mod values;
 
@@ -31,6 +45,8 @@ pub type Target = fn(&[u8]);
 /// Every target, by its name, which is also that of its folder in `corpus/`.
 pub const TARGETS: &[(&str, Target)] = &[
     ("bodies", bodies::check),
+    #[cfg(not(test))]
+    ("config", settings::check),
     #[cfg(not(test))]
     ("frames", frames::check),
     ("keys", keys::check),

@@ -15,6 +15,17 @@ const CACHE_BYTES: usize = 1 << 20;
 const UTILS: &str = r#"(module (func (export "double") (param i32) (result i32)
     (i32.mul (local.get 0) (i32.const 2))))"#;
 
+/// What sessions have instances of.
+const STATE: &str = r#"(module
+    (memory (export "memory") 1)
+    (global (export "n") (mut i64) (i64.const 0))
+    (global $kept (export "kept") (mut externref) (ref.null extern))
+    (func (export "alloc") (param i32) (result i32) (i32.const 1024))
+    (func (export "keep") (param externref i32 i32) (result externref i32)
+        (global.get $kept)
+        (global.set $kept (local.get 0))
+        (local.get 2)))"#;
+
 /// Where everything runs.
 pub(crate) static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Runtime::new().expect("threads can be started"));
@@ -34,7 +45,7 @@ pub(crate) static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     Engine::new(config(), artifacts).expect("the engine starts")
 });
 
-/// Use cases whose calls are short, with the module `utils`.
+/// Use cases whose calls are short, with the modules `utils` and `state`.
 pub(crate) static EXEC: LazyLock<Exec> = LazyLock::new(|| {
     let artifacts = ArtifactStore::in_memory(CACHE_BYTES as u64);
     let engine = Engine::new(config(), artifacts).expect("the engine starts");
@@ -48,9 +59,11 @@ pub(crate) static EXEC: LazyLock<Exec> = LazyLock::new(|| {
     };
     let exec = Exec::new(engine, Registry::new(Arc::new(backend)), limits);
     RUNTIME.block_on(async {
-        let wasm = exec.decode(Source::Wat(UTILS)).await.expect("it is text");
-        let registered = exec.register(Some("utils"), wasm, Links::none(), None).await;
-        registered.expect("it is a module");
+        for (name, text) in [("utils", UTILS), ("state", STATE)] {
+            let wasm = exec.decode(Source::Wat(text)).await.expect("it is text");
+            let registered = exec.register(Some(name), wasm, Links::none(), None).await;
+            registered.expect("it is a module");
+        }
     });
     exec
 });

@@ -48,3 +48,16 @@ fn laws_hold_for_seeds_and_what_is_made_of_them() {
         }
     }
 }
+
+#[test]
+fn libfuzzer_has_every_target() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("libfuzzer");
+    let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+    for (name, _) in TARGETS {
+        let path = format!("targets/{name}.rs");
+        let binary = format!("[[bin]]\nname = \"{name}\"\npath = \"{path}\"\n");
+        assert!(manifest.contains(&binary), "{name} is no binary of {folder:?}");
+        let source = std::fs::read_to_string(folder.join(path)).unwrap();
+        assert!(source.contains(&format!("target(\"{name}\")")), "{source}");
+    }
+}

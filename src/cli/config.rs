@@ -37,7 +37,11 @@ pub(crate) fn execute(options: Options, matches: &ArgMatches) -> Result<(), Conf
 }
 
 /// The lines as the text of a configuration file.
-fn write(lines: Vec<Line>) -> Result<String, ConfigError> {
+///
+/// # Errors
+///
+/// When TOML cannot hold a value.
+pub(crate) fn write(lines: Vec<Line>) -> Result<String, ConfigError> {
     let mut text = String::new();
     for line in lines {
         let name = line.name;
@@ -47,6 +51,3 @@ fn write(lines: Vec<Line>) -> Result<String, ConfigError> {
     }
     Ok(text)
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,6 +2,9 @@
 
 mod config;
 mod crash;
+#[cfg(target_os = "linux")]
+#[path = "../support/kernel.rs"]
+mod kernel;
 mod keys;
 #[cfg(feature = "network")]
 mod network;

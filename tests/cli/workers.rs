@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::tempdir;
 
-use crate::support::Server;
+use crate::kernel;
+use crate::support::{Server, wait_for};
 
 /// Longer than anything here takes on a machine that has much else to do.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -60,6 +61,25 @@ impl Worker {
         line.unwrap().to_owned()
     }
 
+    /// A line of the status of each of its threads.
+    fn threads(self, name: &str) -> Vec<String> {
+        let threads = fs::read_dir(self.path("task")).unwrap();
+        let ids = threads.map(|thread| thread.unwrap().file_name().into_string().unwrap());
+        ids.map(|id| Self(id.parse().unwrap()).status(name)).collect()
+    }
+
+    /// A limit of its resources, the one that holds and the one up to which it could be raised;
+    /// `None` for none.
+    fn limit(self, name: &str) -> (Option<u64>, Option<u64>) {
+        let limits = self.file("limits").unwrap();
+        let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        let mut values = line.split_whitespace().map(|value| match value {
+            "unlimited" => None,
+            value => Some(value.parse().unwrap()),
+        });
+        (values.next().unwrap(), values.next().unwrap())
+    }
+
     /// The values of `/proc/…/stat`, from its state on.
     fn figures(self) -> Option<Vec<String>> {
         let stat = self.file("stat")?;
@@ -85,7 +105,8 @@ impl Worker {
     }
 
     fn signal(self, signal: Signal) {
-        kill_process(Pid::from_raw(self.0).unwrap(), signal).unwrap();
+        // It may end at any moment.
+        let _ = kill_process(Pid::from_raw(self.0).unwrap(), signal);
     }
 }
 
@@ -140,23 +161,41 @@ fn a_worker_has_three_pipes_and_nothing_of_its_server() {
 }
 
 #[test]
-fn a_worker_is_confined_by_what_the_server_says() {
+fn a_worker_is_confined_by_all_that_the_kernel_has() {
     let directory = tempdir().unwrap();
     let server = Server::start(directory.path(), SERVE);
     let worker = Worker::only(&server);
-    assert_eq!(worker.status("NoNewPrivs"), "1");
-    if server.line.contains("seccomp") {
-        assert_eq!(worker.status("Seccomp"), "2");
-    }
-    let limits = worker.file("limits").unwrap();
-    for limit in ["Max core file size", "Max open files", "Max file size", "Max processes"] {
-        let line = limits.lines().find_map(|line| line.strip_prefix(limit)).unwrap();
-        assert_eq!(line.split_whitespace().take(2).collect::<Vec<_>>(), ["0", "0"], "{limit}");
-    }
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max address space")).unwrap();
-    let bytes: u64 = line.split_whitespace().next().unwrap().parse().unwrap();
-    assert!(bytes > 2 << 30, "{bytes}");
+    let layers = kernel::layers();
+    let (_, said) = server.line.split_once(", compilers confined by ").unwrap();
+    assert_eq!(said.split(';').next().unwrap(), layers.join(", "), "{}", server.line);
+    let all = |name: &str, value: &str| {
+        let threads = worker.threads(name);
+        assert!(threads.len() > 1 && threads.iter().all(|it| it == value), "{name}: {threads:?}");
+    };
+    all("NoNewPrivs", "1");
+    // 2 is that a filter decides about system calls.
+    all("Seccomp", if layers.contains(&"seccomp") { "2" } else { "0" });
     assert_eq!(worker.figures().unwrap()[16], "10", "its nice value");
+}
+
+#[test]
+fn a_workers_resources_are_limited() {
+    let directory = tempdir().unwrap();
+    let server = Server::start(directory.path(), SERVE);
+    let worker = Worker::only(&server);
+    for limit in ["Max core file size", "Max open files", "Max file size", "Max processes"] {
+        assert_eq!(worker.limit(limit), (Some(0), Some(0)), "{limit}");
+    }
+    let (bytes, maximum) = worker.limit("Max address space");
+    let peak = worker.status("VmPeak");
+    let peak: u64 = peak.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+    // What it had mapped before, and the default of what it may map to compile.
+    let most = (2 << 30) + (peak << 10);
+    assert!(bytes.is_some_and(|bytes| (2 << 30..=most).contains(&bytes)), "{bytes:?}");
+    assert_eq!(maximum, bytes);
+    // What it may take to get ready, and what it had taken before, rounded up.
+    let (seconds, _) = worker.limit("Max cpu time");
+    assert!(seconds.is_some_and(|seconds| (10..=20).contains(&seconds)), "{seconds:?}");
 }
 
 #[test]
@@ -261,4 +300,40 @@ fn a_module_is_given_up_with_the_second_worker_that_is_killed_over_it() {
     assert!(answer.contains("ended from outside, twice"), "{answer}");
     let answer = server.put("/v1/modules/utils", DOUBLE);
     assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+}
+
+#[test]
+fn a_module_that_crashes_its_compiler_is_refused_and_named_in_the_log() {
+    let wasm = wasm_exec_engine::text::parse(&bomb()).unwrap();
+    let digest = wasm_exec_registry::Digest::of(&wasm).to_string();
+    for signal in [Signal::SEGV, Signal::ABORT] {
+        let directory = tempdir().unwrap();
+        let log = directory.path().join("log");
+        let server = Server::start_logging(directory.path(), SERVE, &log);
+        let worker = Worker::only(&server);
+        let before = worker.ticks();
+        let answer = thread::scope(|scope| {
+            let bomb = scope.spawn(|| server.put("/v1/modules/bomb", &bomb()));
+            wait_until("the worker compiles", || worker.ticks() > before + 50);
+            wait_until("the worker has ended", || {
+                // Rust takes the first SIGSEGV for a fault, which would come again.
+                worker.has_ended() || {
+                    worker.signal(signal);
+                    false
+                }
+            });
+            bomb.join().unwrap()
+        });
+        assert!(answer.starts_with("HTTP/1.1 422 "), "{signal:?}: {answer}");
+        assert!(answer.contains("\"code\":\"compile-limit\""), "{signal:?}: {answer}");
+        assert!(answer.contains("the compiler failed on this module"), "{signal:?}: {answer}");
+        wait_for(&log, &digest);
+        let log = fs::read_to_string(&log).unwrap();
+        let line = log.lines().find(|line| line.contains(&digest)).unwrap();
+        let number = format!("signal: {}", signal.as_raw());
+        assert!(line.contains("the compiler failed") && line.contains(&number), "{line}");
+        let answer = server.put("/v1/modules/utils", DOUBLE);
+        assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+        assert_ne!(Worker::only(&server), worker);
+    }
 }

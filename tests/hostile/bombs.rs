@@ -8,6 +8,7 @@ use crate::support::guests::answering;
 use crate::support::hex;
 use crate::support::response::Response;
 use crate::support::server::Server;
+use crate::victim::remembered_failures;
 
 /// The members that make a problem of its module's.
 fn verdict(response: &Response) -> Value {
@@ -21,12 +22,15 @@ async fn a_bomb_is_refused_at_the_door_each_time() {
     for (name, limit, wasm) in shapes::all() {
         let put = server.put("/v1/modules/bomb").wasm(wasm.clone());
         let again = put.again();
+        let before = remembered_failures(&server).await;
         let refused = put.await;
+        assert_eq!(remembered_failures(&server).await, before, "{name}");
         let first = verdict(&refused);
         let problem = refused.problem(422, "compile-limit").says(&["the maximum is"]);
         assert_eq!(problem.body["limit"], limit, "{name}: {}", problem.body);
         assert!(problem.body["found"].as_u64() > problem.body["maximum"].as_u64(), "{name}");
         assert_eq!(verdict(&again.await), first, "{name}");
+        assert_eq!(remembered_failures(&server).await, before + 1, "{name}");
         server.get("/healthz").await.answers(json!({ "status": "ok" }));
     }
     server.get("/v1/modules/bomb").await.problem(404, "unknown-module");
@@ -39,10 +43,12 @@ async fn a_bomb_in_a_call_is_refused_as_well() {
     let wasm = hex(&shapes::loops_with_params(300, 1000, false));
     for limits in [json!({}), json!({ "fuel": 1000 })] {
         let call = json!({ "wasm_hex": wasm, "function": "f", "limits": limits });
-        for _ in 0..2 {
+        let before = remembered_failures(&server).await;
+        for repetitions in 0..2 {
             let refused = server.post("/v1/call").json(call.clone()).await;
             let problem = refused.problem(422, "compile-limit").says(&["function 0 has"]);
             problem.has(json!({ "limit": "block_values", "function": 0 }));
+            assert_eq!(remembered_failures(&server).await, before + repetitions);
         }
     }
 }

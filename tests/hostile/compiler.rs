@@ -9,6 +9,7 @@ use wasm_exec_engine::EngineConfig;
 use crate::support::guests::{DOUBLE, adding};
 use crate::support::response::Response;
 use crate::support::server::Server;
+use crate::victim::remembered_failures;
 
 /// A server whose workers are sent whatever comes, two modules at once.
 async fn without_a_door(change: impl FnOnce(&mut EngineConfig)) -> Server {
@@ -80,9 +81,10 @@ async fn a_module_that_takes_too_long_leaves_its_place_at_once() {
         engine.compile_timeout = Duration::from_millis(500);
     })
     .await;
-    for _ in 0..2 {
+    for tried_before in 0..2 {
         let bomb = server.put("/v1/modules/bomb").wat(long_bomb());
         let problem = bomb.await.problem(422, "compile-limit");
         problem.has(json!({ "limit": "compile_timeout_ms", "maximum": 500 }));
+        assert_eq!(remembered_failures(&server).await, tried_before);
     }
 }

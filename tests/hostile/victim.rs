@@ -33,6 +33,19 @@ pub(crate) fn size(bounded: usize, full: usize) -> usize {
     }
 }
 
+/// The value of a metric in the text of all.
+fn metric(text: &str, name: &str) -> u64 {
+    let prefix = format!("wasm_exec_{name} ");
+    let mut values = text.lines().filter_map(|line| line.strip_prefix(&prefix));
+    values.next().and_then(|value| value.parse().ok()).expect("it is counted")
+}
+
+/// How often a server did not try again what had failed before.
+pub(crate) async fn remembered_failures(server: &Server) -> u64 {
+    let metrics = server.get("/metrics").await.has_status(200);
+    metric(metrics.text(), "remembered_failures_total")
+}
+
 /// A server as the binary starts it, that has the module `utils`.
 #[derive(Debug)]
 pub(crate) struct Victim {
@@ -80,11 +93,7 @@ impl Victim {
 
     async fn is_idle(&self) -> bool {
         let metrics = self.get("/metrics").await.has_status(200);
-        let value = |name: &str| {
-            let prefix = format!("wasm_exec_{name} ");
-            let mut values = metrics.text().lines().filter_map(|line| line.strip_prefix(&prefix));
-            values.next().and_then(|value| value.parse::<u64>().ok()).expect("it is counted")
-        };
+        let value = |name: &str| metric(metrics.text(), name);
         let free = [
             "running_calls",
             "waiting_calls",

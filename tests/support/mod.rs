@@ -3,6 +3,7 @@
 pub(crate) mod batch;
 pub(crate) mod connection;
 pub(crate) mod guests;
+pub(crate) mod kernel;
 pub(crate) mod keyring;
 pub(crate) mod request;
 pub(crate) mod response;

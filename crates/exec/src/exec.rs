@@ -79,6 +79,8 @@ struct Remembered {
 pub struct Statistics {
     /// Programs that can be called without loading anything.
     pub ready_programs: usize,
+    /// How often something was refused because it was remembered to fail, and not tried again.
+    pub remembered_failures: u64,
     /// Sessions that there are and were.
     pub sessions: SessionCounts,
     /// What of the engine is in use.
@@ -142,6 +144,7 @@ impl Exec {
     pub fn statistics(&self) -> Statistics {
         Statistics {
             ready_programs: self.inner.programs.len(),
+            remembered_failures: self.inner.failures.repeated(),
             sessions: self.inner.sessions.counts(),
             occupancy: self.inner.engine.occupancy(),
         }

@@ -5,6 +5,7 @@
 //! long, is forgotten after a while.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
@@ -41,6 +42,8 @@ type Key = (Subject, Profile);
 #[derive(Debug)]
 pub(crate) struct Failures {
     cache: Cache<Key, Failed>,
+    /// How often one was the answer.
+    repeated: AtomicU64,
 }
 
 #[derive(Clone, Debug)]
@@ -84,7 +87,12 @@ fn lasting(error: &CompileError) -> Lasting {
 
 impl Failures {
     pub(crate) fn new() -> Self {
-        Self { cache: Cache::new(REMEMBERED_FAILURES) }
+        Self { cache: Cache::new(REMEMBERED_FAILURES), repeated: AtomicU64::new(0) }
+    }
+
+    /// How often something was not tried again because it was known to fail.
+    pub(crate) fn repeated(&self) -> u64 {
+        self.repeated.load(Ordering::Relaxed)
     }
 
     /// What `attempt` gives, unless it is known to fail; if it fails, that is remembered.
@@ -94,6 +102,7 @@ impl Failures {
         attempt: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         if let Some(error) = self.get(key, Instant::now()) {
+            self.repeated.fetch_add(1, Ordering::Relaxed);
             return Err(error);
         }
         let attempted = attempt.await;
@@ -110,6 +119,7 @@ impl Failures {
         validate: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         if let Some(error @ Error::Module(_)) = self.get(key, Instant::now()) {
+            self.repeated.fetch_add(1, Ordering::Relaxed);
             return Err(error);
         }
         let validated = validate.await;
@@ -187,9 +197,11 @@ mod tests {
         let failures = Failures::new();
         let attempt = async { Err::<(), _>(invalid("broken".into())) };
         let failed = failures.or_try(key(b"a"), attempt).await.unwrap_err();
+        assert_eq!(failures.repeated(), 0);
         let again = async { Ok::<(), Error>(()) };
         let again = failures.or_try(key(b"a"), again).await.unwrap_err();
         assert_eq!(failed.to_string(), again.to_string());
+        assert_eq!(failures.repeated(), 1);
         failures.or_try(key(b"b"), async { Ok(()) }).await.unwrap();
         let other = (key(b"a").0, Profile::Metered);
         failures.or_try(other, async { Ok(()) }).await.unwrap();

@@ -51,6 +51,7 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     pub(crate) refused_connections: Counter,
     ready_programs: Gauge,
+    remembered_failures: Counter<u64, AtomicU64>,
     batches: Gauge,
     batch_lines: Family<OutcomeLabel, Counter<u64, AtomicU64>>,
     sessions: Gauge,
@@ -182,6 +183,12 @@ impl Metrics {
             "Programs that can be called without loading anything",
             ready_programs.clone(),
         );
+        let remembered_failures = Counter::<u64, AtomicU64>::default();
+        registry.register(
+            "remembered_failures",
+            "Modules and programs refused because they had failed before, without trying again",
+            remembered_failures.clone(),
+        );
         let batches = Gauge::default();
         registry.register("batches", "Batches that run", batches.clone());
         let batch_lines = Family::<OutcomeLabel, Counter<u64, AtomicU64>>::default();
@@ -201,6 +208,7 @@ impl Metrics {
             connections,
             refused_connections,
             ready_programs,
+            remembered_failures,
             batches,
             batch_lines,
             sessions,
@@ -249,6 +257,8 @@ impl Metrics {
         let wasm_exec::SessionCounts { now, made, ended } = statistics.sessions;
         self.sessions.set(i64::try_from(now).unwrap_or(i64::MAX));
         // Counted elsewhere, and only copied here.
+        let remembered = statistics.remembered_failures;
+        self.remembered_failures.inner().store(remembered, Ordering::Relaxed);
         self.sessions_made.inner().store(made, Ordering::Relaxed);
         for (reason, count) in EndReason::ALL.iter().zip(ended) {
             let label = ReasonLabel { reason: reason.as_str() };

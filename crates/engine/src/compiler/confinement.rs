@@ -11,6 +11,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::background::lower_priority;
 
+#[cfg(all(test, target_os = "linux"))]
+mod attempts;
 #[cfg(target_os = "linux")]
 mod linux;
 

@@ -35,6 +35,7 @@ pub(super) struct Workers {
     idle: Arc<Idle>,
     confinement: Confinement,
     limits: Limits,
+    modules_per_worker: u64,
 }
 
 /// Limits of one compilation.
@@ -71,7 +72,8 @@ impl Workers {
         let turns = config.concurrent_compilations;
         let (supervisor, confinement) =
             Supervisor::start(starter, runtime, Arc::clone(&idle), turns)?;
-        Ok(Self { supervisor, idle, confinement, limits: Limits::new(config) })
+        let (limits, modules_per_worker) = (Limits::new(config), MODULES_PER_WORKER);
+        Ok(Self { supervisor, idle, confinement, limits, modules_per_worker })
     }
 
     pub(super) fn confinement(&self) -> Confinement {
@@ -145,7 +147,7 @@ impl Workers {
 
     /// Keeps a worker that did what it should for the next module, unless it is worn out.
     fn keep(&self, background: &Background, worker: Worker) {
-        if worker.modules() < MODULES_PER_WORKER {
+        if worker.modules() < self.modules_per_worker {
             self.idle.put(worker);
         } else {
             self.replace(background, worker);
@@ -187,3 +189,6 @@ impl Workers {
         error
     }
 }
+
+#[cfg(test)]
+mod tests;

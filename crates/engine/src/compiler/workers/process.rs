@@ -171,6 +171,12 @@ impl Worker {
         self.modules
     }
 
+    /// Its process's id.
+    #[cfg(test)]
+    pub(super) fn process_id(&mut self) -> u32 {
+        self.process.child().id()
+    }
+
     pub(super) fn is_alive(&mut self) -> bool {
         matches!(self.process.child().try_wait(), Ok(None))
     }
