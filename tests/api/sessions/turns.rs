@@ -87,6 +87,15 @@ async fn looping(server: &Server, count: usize) -> (Vec<Session<'_>>, Vec<JoinHa
     (sessions, calls)
 }
 
+async fn end(sessions: Vec<Session<'_>>, calls: Vec<JoinHandle<Response>>) {
+    for session in sessions {
+        session.delete().await.no_content();
+    }
+    for call in calls {
+        call.await.unwrap().problem(410, "session-ended");
+    }
+}
+
 #[tokio::test]
 async fn endless_calls_of_sessions_leave_half_of_all_places() {
     let server = Server::with(|setup| {
@@ -96,13 +105,14 @@ async fn endless_calls_of_sessions_leave_half_of_all_places() {
     .await;
     let one_more = Session::new(&server).await;
     one_more.instance("M", UNRULY).await.created();
-    let (_sessions, _calls) = looping(&server, 4).await;
+    let (sessions, calls) = looping(&server, 4).await;
     eventually("no more may run in sessions", async || {
         (one_more.call("M", "fine", json!([])).await.status == 503).then_some(())
     })
     .await;
     let body = json!({ "wat": UNRULY, "function": "fine" });
     server.post("/v1/call").json(body).await.ok(json!({ "results": [] }));
+    end(sessions, calls).await;
 }
 
 #[tokio::test]
@@ -119,10 +129,5 @@ async fn endless_calls_of_many_sessions_do_not_hold_up_others() {
         light.call("M", "next", json!([])).await.ok(json!({ "results": [count] }));
         server.get("/healthz").await.has_status(200);
     }
-    for session in sessions {
-        session.delete().await.no_content();
-    }
-    for call in calls {
-        call.await.unwrap().problem(410, "session-ended");
-    }
+    end(sessions, calls).await;
 }
