@@ -262,36 +262,6 @@ async fn with_client_limits(change: impl FnOnce(&mut ClientLimits)) -> Server {
 }
 
 #[tokio::test]
-async fn long_calls_of_one_client_leave_places_to_others() {
-    const COUNT: &str = r#"(module (func (export "count") (param i32)
-        (loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))))"#;
-    let server = with(|setup| setup.server.client.loopback = true).await;
-    server.put("/v1/modules/counting").wat(COUNT).await.created();
-    let mut loops: JoinSet<_> = (0..12)
-        .map(|_| {
-            let body = json!({ "limits": { "timeout_ms": AN_HOUR } });
-            server.post("/v1/modules/unruly/functions/loop").json(body).into_future()
-        })
-        .collect();
-    // Some have no place, after they waited for one.
-    let refused = loops.join_next().await.unwrap().unwrap();
-    refused.problem(503, "overloaded").may_come_again();
-    let body = json!({ "params": [20_000_000], "limits": { "timeout_ms": AN_HOUR } }).to_string();
-    let mut other = server.connect_as_other().await;
-    for _ in 0..3 {
-        other
-            .send(format!(
-                "POST /v1/modules/counting/functions/count HTTP/1.1\r\nHost: localhost\r\n\
-                 Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-                body.len()
-            ))
-            .await;
-        other.response().await.ok(json!({ "results": [] }));
-    }
-    loops.shutdown().await;
-}
-
-#[tokio::test]
 async fn a_client_that_asks_too_often_is_told_when_to_come_again() {
     let server = with_client_limits(|client| client.requests_per_second = 1).await;
     let limited = eventually("it is too much", async || {
