@@ -303,6 +303,9 @@ async fn a_client_has_a_bounded_number_of_requests_and_connections() {
     second.response().await.problem(429, "rate-limited");
     let mut third = server.connect().await;
     assert!(third.next_response().await.is_none(), "it is closed");
+    let mut other = server.connect_as_other().await;
+    other.send(get).await;
+    other.response().await.has_status(200);
     running.send(&body).await;
     running.response().await.ok(json!({ "results": [4] }));
     second.send(get).await;

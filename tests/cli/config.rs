@@ -54,7 +54,7 @@ fn the_defaults_are_the_documented_ones() {
         "compile-memory = \"2GiB\"",
         "connections = 10000",
         "client-connections = 1000",
-        "client-requests = 256",
+        "client-requests = 128",
         "client-requests-per-second = 1000",
         "limit-loopback = false",
         "sessions = 1000",
